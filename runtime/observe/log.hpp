@@ -1,0 +1,48 @@
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+#include "runtime/base/ids.hpp"
+#include "runtime/base/result.hpp"
+
+/// Log lines are events with fields: what happened, to whom, and the numbers needed to act.
+///
+///     I partition isr_shrunk entity=partition/orders/3 epoch=7 isr=1,2
+///
+/// Shells write them; cores stay silent. No payloads, no users' positions.
+namespace troupe::observe {
+
+/// error: a person must act; warn: unusual, handled; info: a life-cycle change; debug: a decision; trace: a message.
+enum class level : std::uint8_t { trace, debug, info, warn, error };
+
+struct field {
+  std::string_view key;
+  std::string value;
+
+  field(std::string_view k, std::string_view v) : key{k}, value{v} {}
+  field(std::string_view k, const char* v) : key{k}, value{v} {}
+  field(std::string_view k, const std::string& v) : key{k}, value{v} {}
+  template <std::integral T>
+  field(std::string_view k, T v) : key{k}, value{std::to_string(v)} {}
+  template <std::floating_point T>
+  field(std::string_view k, T v) : key{k}, value{std::to_string(v)} {}
+  template <class Tag, class Rep>
+  field(std::string_view k, strong<Tag, Rep> v) : key{k}, value{std::to_string(v.value())} {}
+  field(std::string_view k, log_offset v) : key{k}, value{std::to_string(v.value())} {}
+  field(std::string_view k, const error& e) : key{k}, value{std::string{to_string(e.code)} + ": " + e.text} {}
+};
+
+/// Where the lines go and from which level on. Call once, before other threads log.
+void set_up_log(level from);
+/// One of trace, debug, info, warn, error.
+result<level> parse_level(std::string_view name);
+bool logs(level) noexcept;
+
+/// Writes one line to standard error. Values with spaces or quotes are quoted. Thread-safe.
+void log(level, std::string_view room, std::string_view event, std::initializer_list<field> fields = {});
+
+}  // namespace troupe::observe

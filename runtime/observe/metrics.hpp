@@ -1,0 +1,56 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+/// The node's metrics, in Prometheus' terms. A room asks for its instruments once, at its start, and keeps the
+/// references.
+namespace troupe::observe {
+
+using labels = std::map<std::string, std::string>;
+
+/// All instruments are thread-safe and live as long as the registry.
+class counter {
+public:
+  virtual ~counter() = default;
+  virtual void add(double amount = 1) = 0;
+};
+class gauge {
+public:
+  virtual ~gauge() = default;
+  virtual void set(double value) = 0;
+  virtual void add(double amount) = 0;
+};
+class histogram {
+public:
+  virtual ~histogram() = default;
+  virtual void observe(double value) = 0;
+};
+
+/// Names follow Prometheus' rules: snake_case, unit as suffix, `_total` for counters.
+class metrics {
+public:
+  metrics();
+  ~metrics();
+  observe::counter& counter(const std::string& name, const std::string& help, const labels& = {});
+  observe::gauge& gauge(const std::string& name, const std::string& help, const labels& = {});
+  /// `bounds`: upper bounds of the buckets, rising.
+  observe::histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
+                                const labels& = {});
+  /// `refresh` runs before each collection: sets gauges that cost something to find out.
+  void on_collect(std::function<void()> refresh);
+  /// The text form of Prometheus, version 0.0.4.
+  std::string text() const;
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+/// Buckets for latencies in seconds, from 50 µs to 10 s.
+const std::vector<double>& latency_bounds();
+
+}  // namespace troupe::observe
