@@ -1,3 +1,11 @@
+# Linking with link-time optimisation takes seconds; what is only tested does without.
+function(troupe_without_lto target)
+  if(TROUPE_LTO)
+    target_compile_options(${target} PRIVATE -fno-lto)
+    target_link_options(${target} PRIVATE -fno-lto)
+  endif()
+endfunction()
+
 # troupe_test(<name> USES … [SOURCES …] [TIMEOUT seconds] [LABELS …]): one GoogleTest binary; sources default to tests/unit/<name>/*.cpp.
 function(troupe_test name)
   cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS" ${ARGN})
@@ -13,10 +21,7 @@ function(troupe_test name)
   add_executable(test_${name} ${T_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${T_USES} troupe_flags GTest::gtest GTest::gtest_main)
   target_precompile_headers(test_${name} PRIVATE <gtest/gtest.h>)
-  if(TROUPE_LTO)
-    target_compile_options(test_${name} PRIVATE -fno-lto)
-    target_link_options(test_${name} PRIVATE -fno-lto)
-  endif()
+  troupe_without_lto(test_${name})
   add_test(NAME ${name} COMMAND test_${name} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
 endfunction()
@@ -29,8 +34,11 @@ troupe_test(partition USES troupe_partition LABELS unit)
 troupe_test(controller USES troupe_controller LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 if(TROUPE_ACTORS)
+  troupe_test(partition_shell USES troupe_shells LABELS unit)
   troupe_test(kafka_gateway USES troupe_kafka_gateway LABELS unit)
   troupe_test(node USES troupe_node_parts LABELS unit)
+  set_source_files_properties(unit/node/options_test.cpp TARGET_DIRECTORY troupe_flags
+                              PROPERTIES COMPILE_DEFINITIONS TROUPE_CONFIGS="${CMAKE_SOURCE_DIR}/configs")
 endif()
 
 # Each further file of these adds its own targets: store faults, fuzz targets, benchmarks, integration.

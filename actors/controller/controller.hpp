@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,13 +60,20 @@ public:
     std::vector<metadata_record> records;
   };
 
-  explicit controller(controller_defaults defaults) : defaults_{std::move(defaults)} {}
+  using id_source = std::function<uuid()>;
+  /// `new_id` names topics and the cluster; tests bring their own.
+  explicit controller(controller_defaults defaults, id_source new_id = &uuid::random)
+      : defaults_{std::move(defaults)}, new_id_{std::move(new_id)} {}
 
+  /// This node starts: what has to be written before it serves. Nothing, when it is registered as it is now.
+  std::vector<metadata_record> node_started(const metadata_image&, node_info) const;
+
+  /// A topic's settings that are fixed at creation are written down even where they come from the node's defaults.
   /// Errors per topic: topic_exists, invalid_topic (also names that differ only in '.' and '_'), invalid_partitions,
   /// invalid_replication, invalid_assignment, invalid_config, invalid_request (a name twice, counts with assignments).
   plan create_topics(const metadata_image&, const std::vector<new_topic>&, bool validate_only) const;
   /// A topic by name, or by id where the name is empty. Errors: unknown_topic, unknown_topic_id, invalid_topic
-  /// (internal).
+  /// (internal), invalid_request (a topic twice, name and id, neither).
   struct doomed {
     std::string name;
     topic_id id;
@@ -76,12 +84,16 @@ public:
     std::int32_t count{0};                                         ///< new total
     std::optional<std::vector<std::vector<node_id>>> assignments;  ///< of the new partitions
   };
+  /// Errors per topic: unknown_topic, invalid_partitions (no growth, too many), invalid_assignment, invalid_request (a
+  /// topic twice).
   plan create_partitions(const metadata_image&, const std::vector<growth>&, bool validate_only) const;
   struct reconfiguration {
     std::string name;
     std::vector<setting_change> changes;
     bool replace_all{false};  ///< AlterConfigs: what is not named goes back to its default
   };
+  /// Errors per topic: unknown_topic, invalid_config (also: a setting fixed at creation, append to what is no list),
+  /// invalid_request (a topic or a setting twice, a missing value).
   plan alter_configs(const metadata_image&, const std::vector<reconfiguration>&, bool validate_only) const;
   /// A block of ids [first, first + count) that nobody ever gets again.
   struct id_block {
@@ -94,6 +106,7 @@ public:
 
 private:
   controller_defaults defaults_;
+  id_source new_id_;
 };
 
 /// 1 to 249 of [A-Za-z0-9._-], not "." or "..". Error invalid_topic says what is wrong.

@@ -88,32 +88,51 @@ struct topic_configured {
 struct producer_ids_reserved {
   std::int64_t next{0};
 };
+/// Topics of this name start above `epoch`; an empty name: of any name. Written into snapshots only.
+struct epoch_retired {
+  std::string name;
+  std::int32_t epoch{-1};
+};
 
 using metadata_record = std::variant<cluster_formed, node_registered, topic_created, topic_deleted, partitions_added,
-                                     topic_configured, producer_ids_reserved>;
+                                     topic_configured, producer_ids_reserved, epoch_retired>;
 
 std::vector<std::byte> encode(const metadata_record&);
 /// Error malformed, for bytes that are no record of ours (also: of a newer version).
 result<metadata_record> decode_metadata_record(byte_view);
 
 struct metadata_image {
+  /// So many deleted names are remembered each with its own epoch; beyond, they are folded into `retired_floor`.
+  static constexpr std::size_t retired_names_max = 10'000;
+
   meta_offset applied{-1};  ///< the last record in here
   std::string cluster_id;
   std::map<node_id, node_info> nodes;
   std::map<std::string, std::shared_ptr<const topic>, std::less<>>
       topics;  ///< shared between images: one change copies one topic
   std::map<topic_id, std::string> names;
+  std::size_t partition_count{0};  ///< over all topics
   std::int64_t next_producer_id{0};
-  /// The highest leader epoch any deleted topic of a name had, so that a re-created one starts above it.
+  /// The highest leader epoch any deleted topic of a name had, so that a re-created one starts above it: clients
+  /// ignore metadata with a lower epoch than they have seen.
   std::map<std::string, std::int32_t, std::less<>> retired_epochs;
+  std::int32_t retired_floor{-1};  ///< the same for every name that is not in `retired_epochs`
 
   std::shared_ptr<const topic> find(std::string_view name) const;
   std::shared_ptr<const topic> find(topic_id id) const;
+  /// The leader epoch that a new partition of a topic of this name starts with.
+  leader_epoch first_epoch(std::string_view name) const;
 
   /// Takes the record at `at`, which must be `applied` + 1. A record that does not fit is a broken invariant: the
   /// controller never writes one.
   void apply(meta_offset at, const metadata_record&);
+
   std::vector<metadata_record> snapshot() const;
+  /// The image that `snapshot` was made of when it had applied `at`.
+  static metadata_image restore(meta_offset at, const std::vector<metadata_record>& snapshot);
+
+private:
+  void take(const metadata_record&);
 };
 
 }  // namespace troupe

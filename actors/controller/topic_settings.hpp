@@ -41,13 +41,26 @@ struct topic_setting {
   bool fixed_at_creation{false};
 };
 
-/// Every setting a topic has, sorted by name.
+/// Every setting a topic has, sorted by name. Each of them does something; what Kafka has beyond them is refused.
 std::span<const topic_setting> topic_setting_list();
+/// nullptr: there is no such setting.
+const topic_setting* find_topic_setting(std::string_view name);
 
 /// Overrides by name, as a client gave them.
 using setting_map = std::map<std::string, std::string, std::less<>>;
 
 /// Checks and parses. Error invalid_config: names the setting, what was given and what is allowed.
 result<topic_settings> parse_topic_settings(const setting_map& overrides);
+
+/// The value of one setting: the topic's override, else the node's default, else the table's. A setting that is fixed
+/// at creation never follows the node's default, which may have changed since.
+struct setting_value {
+  enum class origin : std::uint8_t { topic, node, table };
+  std::string_view value;  ///< lives as long as the maps
+  origin from;
+};
+setting_value value_of(const topic_setting&, const setting_map& defaults, const setting_map& overrides);
+/// All of them together: what a topic works by. Both maps have been checked before.
+topic_settings effective_settings(const setting_map& defaults, const setting_map& overrides);
 
 }  // namespace troupe

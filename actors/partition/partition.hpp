@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -75,6 +77,9 @@ struct fetch {
   /// (the watermark moved, the partition goes away), unless that is later than the deadline. The second answer carries
   /// data like the first.
   std::optional<instant> watch_until;
+  /// Set to true once the caller waits no longer (another partition had data): the watch may then be dropped without a
+  /// second answer. May be null.
+  std::shared_ptr<const std::atomic<bool>> over;
   std::function<void(outcome)> answer;
 };
 
@@ -117,7 +122,13 @@ struct delete_records {
 struct reconfigure {
   topic_settings settings;
 };
-/// The topic is deleted: waiting callers get unknown_topic, then the actor ends.
+/// The topic is deleted: waiting callers get unknown_topic. The actor stays for a moment to tell late callers the same,
+/// then it ends.
 struct retire {};
+/// The node stops: what was appended becomes durable and is answered, a mark is written, everyone else gets `closed`;
+/// then `stopped` is called and the actor ends. Callers should be gone by then: messages that come later are lost.
+struct stop_partition {
+  std::function<void()> stopped;
+};
 
 }  // namespace troupe

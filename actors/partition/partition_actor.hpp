@@ -3,6 +3,7 @@
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -15,8 +16,22 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::epoch_end)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::delete_records)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::reconfigure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::retire)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stop_partition)
+
+namespace troupe::observe {
+class counter;
+class metrics;
+}  // namespace troupe::observe
 
 namespace troupe {
+
+/// What partitions count; one set for all of a node.
+struct partition_metrics {
+  explicit partition_metrics(observe::metrics&);
+  observe::counter &batches, &records, &bytes;  ///< appended
+  observe::counter &duplicates, &refused;       ///< batches
+  observe::counter &fetches, &fetched_bytes;
+};
 
 struct partition_setup {
   std::string topic;
@@ -25,9 +40,13 @@ struct partition_setup {
   log_id log;
   topic_settings settings;
   std::shared_ptr<store::log_store> store;
+  std::shared_ptr<const partition_metrics> metrics;  ///< null: nothing is counted
+  std::chrono::milliseconds retention_interval{std::chrono::seconds{10}};
+  std::chrono::milliseconds mark_interval{std::chrono::seconds{5}};
 };
 
-/// Starts the actor; it restores its core from the store before it takes its first message.
+/// Starts the actor; it restores its core from the store, on the store's threads, before it takes its first message.
+/// It ends by `retire` or `stop_partition`.
 caf::actor spawn_partition(caf::actor_system&, partition_setup);
 
 }  // namespace troupe

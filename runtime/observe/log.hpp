@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -36,13 +37,16 @@ struct field {
   field(std::string_view k, const error& e) : key{k}, value{std::string{to_string(e.code)} + ": " + e.text} {}
 };
 
-/// Where the lines go and from which level on. Call once, before other threads log.
+/// From which level on lines are written; before, from info on.
 void set_up_log(level from);
 /// One of trace, debug, info, warn, error.
 result<level> parse_level(std::string_view name);
 bool logs(level) noexcept;
 
-/// Writes one line to standard error. Values with spaces or quotes are quoted. Thread-safe.
+/// Writes one line to standard error. Values with spaces, quotes or control characters are quoted and escaped, very
+/// long ones cut. Thread-safe.
 void log(level, std::string_view room, std::string_view event, std::initializer_list<field> fields = {});
+/// The same for fields that are put together at run time.
+void log(level, std::string_view room, std::string_view event, std::span<const field> fields);
 
 }  // namespace troupe::observe

@@ -30,7 +30,9 @@ public:
   virtual void observe(double value) = 0;
 };
 
-/// Names follow Prometheus' rules: snake_case, unit as suffix, `_total` for counters.
+/// Names follow Prometheus' rules: snake_case, unit as suffix, `_total` for counters. Asking twice for the same name
+/// and labels gives the same instrument; a name that breaks the rules or already has another kind throws, as what it
+/// is: a mistake in the program, seen at its first start. Thread-safe.
 class metrics {
 public:
   metrics();
@@ -40,7 +42,8 @@ public:
   /// `bounds`: upper bounds of the buckets, rising.
   observe::histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& bounds,
                                 const labels& = {});
-  /// `refresh` runs before each collection: sets gauges that cost something to find out.
+  /// `refresh` runs before each collection, never twice at a time: sets gauges that cost something to find out. What
+  /// it refers to must live as long as collections may come.
   void on_collect(std::function<void()> refresh);
   /// The text form of Prometheus, version 0.0.4.
   std::string text() const;
@@ -49,6 +52,9 @@ private:
   struct state;
   std::unique_ptr<state> state_;
 };
+
+/// CPU time, resident memory and open descriptors of this process, under their usual names.
+void watch_process(metrics&);
 
 /// Buckets for latencies in seconds, from 50 µs to 10 s.
 const std::vector<double>& latency_bounds();

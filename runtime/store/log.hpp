@@ -206,7 +206,8 @@ public:
   virtual void put_mark(log_id, mark, done) = 0;
 
   /// Batches from the one that holds `from` on. Returns at once when they lie in recently written files; otherwise
-  /// empty, and `later` is called from a reader thread after the bytes were read and their checksums verified.
+  /// empty, and `later` is called from a reader thread after the bytes were read and their checksums verified. Within
+  /// `run_blocking` it always returns at once, and `later` is never called.
   /// At or above the end or `limits.end`: an empty result, no error. Errors: offset_out_of_range (below the start),
   /// storage_damaged, storage_failed, closed.
   virtual std::optional<result<read_result>> read(log_id, log_offset from, const read_limits&, read_done later) = 0;

@@ -1,0 +1,430 @@
+#include "actors/partition/partition_core.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "actors/partition/record_batch.hpp"
+
+namespace troupe {
+
+namespace {
+
+/// A mark is put off this often for its size: about a minute.
+constexpr unsigned put_off_max = 12;
+
+std::int64_t milliseconds(wall_time at) noexcept { return at.time_since_epoch().count(); }
+
+/// Settings may say "any age" with the greatest number there is.
+std::int64_t saturated(std::int64_t at, std::int64_t by) noexcept {
+  std::int64_t sum = 0;
+  if (!__builtin_add_overflow(at, by, &sum)) return sum;
+  return by > 0 ? std::numeric_limits<std::int64_t>::max() : std::numeric_limits<std::int64_t>::min();
+}
+
+}  // namespace
+
+bool wall_trust::looked(moment at) noexcept {
+  const auto step = (at.wall - last_.wall) - std::chrono::duration_cast<std::chrono::milliseconds>(at.now - last_.now);
+  last_ = at;
+  if (step > step_max || step < -step_max) trusted_from_ = at.now + even_for;
+  return at.now >= trusted_from_;
+}
+
+partition_core::partition_core(leader_epoch epoch, topic_settings settings, partition_restored restored, moment at,
+                               replica_set replicas)
+    : epoch_{epoch},
+      settings_{std::move(settings)},
+      replicas_{replicas},
+      start_{restored.start},
+      end_{restored.end},
+      durable_{restored.end},
+      watermark_{restored.end},
+      epochs_{std::move(restored.epochs)},
+      producers_{std::move(restored.producers)},
+      wall_{at},
+      marked_{restored.marked.value_or(restored.start)} {
+  TROUPE_CHECK(start_ <= end_);
+  if (restored.damaged_from) {
+    // What lies below is whole and stays readable. The damage is reported as the watermark and not as the log's end:
+    // consumers beyond it then wait instead of starting over.
+    watermark_ = std::clamp(*restored.damaged_from, start_, end_);
+    broken_ = error{errc::storage_damaged,
+                    "the log is damaged from offset " + std::to_string(watermark_.value()) + " on; see the node's log"};
+  }
+  led_from_ = watermark_;
+}
+
+// -- produce ----------------------------------------------------------------------------------------------
+
+partition_core::effects partition_core::produced(produce&& m, moment at, bool crowded, decompressor& unpacker) {
+  effects todo;
+  produce_answer answer{std::move(m.answer), outcome()};
+  auto refuse = [&](error why) {
+    answer.outcome.refused = std::move(why);
+    todo.produced.push_back(std::move(answer));
+    return std::move(todo);
+  };
+  if (auto why = refuse_early(m, crowded)) return refuse(std::move(*why));
+
+  const auto now_ms = milliseconds(at.wall);
+  const bool append_time = settings_.timestamps == topic_settings::timestamp_type::log_append_time;
+  batch_rules rules{settings_.message_bytes_max, m.zstd_allowed, {}};
+  if (!append_time)
+    rules.timestamps = {settings_.timestamp_before_max ? saturated(now_ms, -settings_.timestamp_before_max->count())
+                                                       : std::numeric_limits<std::int64_t>::min(),
+                        saturated(now_ms, settings_.timestamp_after_max.count())};
+  auto checked = check_batch(m.records.bytes, rules, unpacker);
+  if (checked.refused) {
+    answer.outcome.records = std::move(checked.records);
+    return refuse(std::move(*checked.refused));
+  }
+  if (m.acks == -1 && !enough_in_sync())
+    return refuse({errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
+                                                  std::to_string(settings_.min_insync_replicas) + " needed"});
+
+  const batch_header header{m.records.bytes};
+  const auto deadline = m.acks == -1 ? m.deadline : instant::max();
+  const auto sequences = sequence_range::of(header);
+  if (sequences) {
+    auto duplicate = producers_.check(*sequences);
+    if (!duplicate) return refuse(duplicate.error());
+    if (*duplicate) {
+      const auto& original = **duplicate;
+      answer.outcome.base = original.base;
+      if (append_time) answer.outcome.append_time_ms = original.timestamp_max;
+      // Confirmed no earlier than the original: until then the disk may still refuse it.
+      if (m.acks == 0 || original.end <= watermark_)
+        todo.produced.push_back(std::move(answer));
+      else
+        enqueue(for_watermark_, {original.end, deadline, std::move(answer)});
+      return todo;
+    }
+  }
+
+  const auto base = end_;
+  end_ = base + header.offsets();
+  stamp_batch(m.records.bytes, base, epoch_);
+  if (append_time) {
+    stamp_append_time(m.records.bytes, now_ms);
+    checked.timestamp_max = answer.outcome.append_time_ms = now_ms;
+  }
+  if (epochs_.empty() || epochs_.back().epoch < epoch_) epochs_.push_back({epoch_, base});
+  if (sequences) producers_.appended(*sequences, {base, end_, checked.timestamp_max}, durable_, at.wall);
+  appended_since_mark_ += m.records.bytes.size();
+  todo.append.push_back({base, static_cast<std::int32_t>(header.offsets()), epoch_, checked.timestamp_max,
+                         m.records.share(), batch_header::crc_from, header.crc()});
+
+  answer.outcome.base = base;
+  if (m.acks == 0)
+    todo.produced.push_back(std::move(answer));
+  else
+    enqueue(m.acks == 1 ? for_durable_ : for_watermark_, {end_, deadline, std::move(answer)});
+  return todo;
+}
+
+produce::outcome partition_core::outcome() const {
+  produce::outcome it;
+  it.log_start = start_;
+  it.epoch = epoch_;
+  return it;
+}
+
+std::optional<error> partition_core::refuse_early(const produce& m, bool crowded) const {
+  if (m.acks < -1 || m.acks > 1)
+    return error{errc::invalid_required_acks, "acks must be -1 (all), 0 or 1, not " + std::to_string(m.acks)};
+  if (m.transactional_id) return error{errc::transactions_unavailable, "transactions are not available"};
+  if (broken_) return broken_;
+  if (crowded) return error{errc::busy, "more waits for the disk than it can take; try again"};
+  return {};
+}
+
+bool partition_core::enough_in_sync() const noexcept {
+  // A topic may ask for more than it has replicas: then all of them.
+  return replicas_.in_sync >= std::min(settings_.min_insync_replicas, replicas_.replicas);
+}
+
+void partition_core::enqueue(wait_queue& queue, waiting_produce it) {
+  // Nearly always at the back; a duplicate waits for the place of its original.
+  auto at = queue.end();
+  while (at != queue.begin() && std::prev(at)->end > it.end) --at;
+  queue.insert(at, std::move(it));
+}
+
+void partition_core::answer_below(wait_queue& queue, log_offset reached, effects& todo) {
+  while (!queue.empty() && queue.front().end <= reached) {
+    todo.produced.push_back(std::move(queue.front().answer));
+    queue.pop_front();
+  }
+}
+
+partition_core::effects partition_core::durable(log_offset end) {
+  TROUPE_CHECK(end <= end_);
+  durable_ = std::max(durable_, end);
+  effects todo;
+  answer_below(for_durable_, durable_, todo);
+  const bool damaged = broken_ && broken_->code == errc::storage_damaged;
+  if (replicas_.replicas > 1 || damaged) return todo;
+  auto more = committed(durable_);
+  for (auto& answer : more.produced) todo.produced.push_back(std::move(answer));
+  todo.woken = std::move(more.woken);
+  return todo;
+}
+
+partition_core::effects partition_core::committed(log_offset watermark) {
+  TROUPE_CHECK(watermark <= durable_);
+  effects todo;
+  if (watermark <= watermark_) return todo;
+  watermark_ = watermark;
+  answer_below(for_watermark_, watermark_, todo);
+  todo.woken = std::exchange(watchers_, {});
+  return todo;
+}
+
+partition_core::effects partition_core::refused(log_offset end, const error& why) {
+  TROUPE_CHECK(end >= durable_);
+  if (why.code == errc::storage_failed) broken_ = why;
+  effects todo;
+  if (end >= end_) return todo;
+  end_ = end;
+  producers_.rolled_back(end);
+  while (!epochs_.empty() && epochs_.back().start >= end && epochs_.back().epoch == epoch_) epochs_.pop_back();
+  for (auto* queue : {&for_durable_, &for_watermark_}) {
+    const auto first = std::find_if(queue->begin(), queue->end(), [&](const auto& it) { return it.end > end; });
+    for (auto it = first; it != queue->end(); ++it) {
+      it->answer.outcome = outcome();
+      it->answer.outcome.refused = why;
+      todo.produced.push_back(std::move(it->answer));
+    }
+    queue->erase(first, queue->end());
+  }
+  return todo;
+}
+
+partition_core::effects partition_core::tick(instant now) {
+  effects todo;
+  std::erase_if(for_watermark_, [&](waiting_produce& it) {
+    if (it.deadline > now) return false;
+    it.answer.outcome = outcome();
+    it.answer.outcome.refused = error{errc::timed_out, "not on every replica in time; it may be stored"};
+    todo.produced.push_back(std::move(it.answer));
+    return true;
+  });
+  // Their callers have their own clocks and expect no second answer any more.
+  std::erase_if(watchers_, [&](const fetch& it) { return *it.watch_until <= now; });
+  return todo;
+}
+
+bool partition_core::waiting() const noexcept {
+  return !for_durable_.empty() || !for_watermark_.empty() || !watchers_.empty();
+}
+
+partition_core::effects partition_core::ended(const error& why) {
+  effects todo;
+  for (auto* queue : {&for_durable_, &for_watermark_}) {
+    for (auto& it : *queue) {
+      it.answer.outcome = outcome();
+      it.answer.outcome.refused = why;
+      todo.produced.push_back(std::move(it.answer));
+    }
+    queue->clear();
+  }
+  for (auto& it : std::exchange(watchers_, {})) {
+    fetch_answer answer{std::move(it.answer), {}};
+    answer.outcome.refused = why;
+    todo.fetched.push_back(std::move(answer));
+  }
+  broken_ = why;
+  return todo;
+}
+
+// -- reading ----------------------------------------------------------------------------------------------
+
+partition_core::admission partition_core::fetched(const fetch& m) const {
+  admission it;
+  auto& out = it.outcome;
+  if (auto why = check_epoch(m.current)) {
+    out.refused = std::move(why);
+    return it;
+  }
+  out.high_watermark = out.last_stable = watermark_;
+  out.log_start = start_;
+  out.epoch = epoch_;
+  if (m.last_fetched != no_epoch && start_ != end_) {
+    const auto [epoch, end] = end_of(m.last_fetched);
+    if (epoch < m.last_fetched || end < m.from) {
+      out.diverging = {epoch, end};
+      return it;
+    }
+  }
+  if (m.from < start_ || m.from > end_) {
+    out.refused = error{errc::offset_out_of_range, "offset " + std::to_string(m.from.value()) + " is not in [" +
+                                                       std::to_string(start_.value()) + ", " +
+                                                       std::to_string(end_.value()) + "]"};
+    return it;
+  }
+  // Beyond the watermark is not an error: it is what a reader sees who was faster than the replicas.
+  it.read = m.from < watermark_;
+  it.end = watermark_;
+  return it;
+}
+
+result<partition_core::effects> partition_core::watch(fetch m, log_offset seen) {
+  TROUPE_CHECK(m.watch_until.has_value());
+  effects todo;
+  if (watermark_ > seen) {
+    todo.woken.push_back(std::move(m));
+    return todo;
+  }
+  if (!watchable()) return {errc::busy, "too many readers wait for this partition"};
+  watchers_.push_back(std::move(m));
+  return todo;
+}
+
+std::optional<list_offsets::outcome> partition_core::offsets_listed(const list_offsets& m) const {
+  list_offsets::outcome out;
+  if (auto why = check_epoch(m.current)) {
+    out.refused = std::move(why);
+    return out;
+  }
+  switch (m.timestamp) {
+    case list_offsets::earliest:
+    case list_offsets::earliest_local:
+      out.offset = start_;
+      out.epoch = epoch_at(start_);
+      return out;
+    default:
+      break;
+  }
+  if (watermark_ < led_from_) {
+    out.refused = error{errc::offset_not_available, "the new leader has not yet committed what it took over"};
+  } else if (m.timestamp == list_offsets::latest) {
+    out.offset = watermark_;
+    out.epoch = epoch_;
+  } else if (m.timestamp < list_offsets::earliest_local) {
+    out.refused = error{errc::invalid_request, "timestamp " + std::to_string(m.timestamp) + " has no meaning here"};
+  } else if (start_ != watermark_) {
+    return {};
+  }
+  return out;
+}
+
+epoch_end::outcome partition_core::epoch_ended(const epoch_end& m) const {
+  epoch_end::outcome out;
+  if (auto why = check_epoch(m.current)) {
+    out.refused = std::move(why);
+    return out;
+  }
+  if (m.asked == epoch_) return {{}, epoch_, end_};
+  // Unknown in either direction: newer than any, or older than what is left of the log.
+  if (m.asked > epoch_ || epochs_.empty() || m.asked < epochs_.front().epoch) return out;
+  std::tie(out.epoch, out.end) = end_of(m.asked);
+  return out;
+}
+
+std::optional<error> partition_core::check_epoch(leader_epoch callers) const {
+  if (callers == no_epoch || callers == epoch_) return {};
+  const auto ours = std::to_string(epoch_.value());
+  if (callers < epoch_) return error{errc::fenced_epoch, "the leader's epoch is " + ours};
+  return error{errc::unknown_epoch, "the leader's epoch is still " + ours};
+}
+
+/// The greatest epoch in the log that is not greater than `asked`, and where its records end; (asked, start) if none.
+std::pair<leader_epoch, log_offset> partition_core::end_of(leader_epoch asked) const {
+  const auto next = std::upper_bound(epochs_.begin(), epochs_.end(), asked,
+                                     [](leader_epoch e, const store::epoch_start& s) { return e < s.epoch; });
+  if (next == epochs_.begin()) return {asked, start_};
+  return {std::prev(next)->epoch, next == epochs_.end() ? end_ : next->start};
+}
+
+leader_epoch partition_core::epoch_at(log_offset offset) const {
+  const auto next = std::upper_bound(epochs_.begin(), epochs_.end(), offset,
+                                     [](log_offset o, const store::epoch_start& s) { return o < s.start; });
+  return next == epochs_.begin() ? epoch_ : std::prev(next)->epoch;
+}
+
+// -- deleting ---------------------------------------------------------------------------------------------
+
+result<std::optional<log_offset>> partition_core::records_deleted(log_offset before) {
+  if (before == log_offset{-1}) before = watermark_;
+  if (before < log_offset{0} || before > watermark_)
+    return {errc::offset_out_of_range, "records up to " + std::to_string(before.value()) +
+                                           " cannot be deleted: readable are those below " +
+                                           std::to_string(watermark_.value())};
+  if (before <= start_) return std::optional<log_offset>{};
+  move_start(before);
+  return std::optional{start_};
+}
+
+std::optional<log_offset> partition_core::retained(std::span<const store::extent> extents, moment at) {
+  // The clock is looked at each time, also when nothing ages: its steps are noticed between two looks.
+  const bool ages = wall_.looked(at);
+  if (ages) producers_.expire(at.wall);
+
+  std::uint64_t bytes = 0;
+  for (const auto& it : extents) bytes += it.bytes;
+  auto too_old = [&](const store::extent& it) {
+    const auto now = milliseconds(at.wall);
+    // A stamp from the future says nothing about age.
+    return ages && settings_.retention && it.timestamp_max >= 0 && it.timestamp_max <= now &&
+           now - it.timestamp_max > settings_.retention->count();
+  };
+  auto new_start = start_;
+  for (const auto& it : extents) {
+    if (it.end > watermark_) break;
+    bytes -= it.bytes;  // what is left if everything up to here goes
+    if ((settings_.retention_bytes && bytes >= *settings_.retention_bytes) || too_old(it)) {
+      new_start = it.end;
+    } else if (it.timestamp_max >= 0) {
+      break;
+    }  // else: records without time go with what follows them
+  }
+  if (new_start <= start_) return {};
+  move_start(new_start);
+  return start_;
+}
+
+void partition_core::move_start(log_offset to) {
+  start_ = to;
+  // The epoch that holds the start stays: it says what the first record was written under.
+  while (epochs_.size() > 1 && epochs_[1].start <= start_) epochs_.erase(epochs_.begin());
+}
+
+// -- marks ------------------------------------------------------------------------------------------------
+//
+// u8 version = 1, i64 watermark, then the producers' states.
+
+namespace {
+constexpr std::uint8_t mark_version = 1;
+constexpr std::size_t mark_head = 1 + 8;
+}  // namespace
+
+std::optional<store::mark> partition_core::mark(bool stopping) {
+  if (!mark_outdated()) return {};
+  if (!stopping && appended_since_mark_ < mark_bytes_ && marks_put_off_ < put_off_max) {
+    ++marks_put_off_;
+    return {};
+  }
+  std::vector<std::byte> state(mark_head);
+  store_le(state.data(), mark_version);
+  store_le(state.data() + 1, watermark_.value());
+  producers_.encode(watermark_, state);
+  marked_ = watermark_;
+  mark_bytes_ = state.size();
+  appended_since_mark_ = 0;
+  marks_put_off_ = 0;
+  return store::mark{watermark_, shared_bytes::own(std::move(state))};
+}
+
+result<producers> partition_core::producers_of(const store::mark& mark) {
+  const auto state = mark.state.view();
+  if (state.size() < mark_head) return {errc::malformed, "a partition's mark: too short"};
+  if (const auto version = load_le<std::uint8_t>(state.data()); version != mark_version)
+    return {errc::malformed, "a partition's mark of version " + std::to_string(version)};
+  if (load_le<std::int64_t>(state.data() + 1) != mark.at.value())
+    return {errc::malformed, "a partition's mark that belongs elsewhere"};
+  return producers::decode(state.subspan(mark_head));
+}
+
+}  // namespace troupe

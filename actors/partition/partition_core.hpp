@@ -1,0 +1,188 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "actors/partition/decompressor.hpp"
+#include "actors/partition/partition.hpp"
+#include "actors/partition/producers.hpp"
+#include "runtime/base/ids.hpp"
+#include "runtime/base/instant.hpp"
+#include "runtime/base/result.hpp"
+#include "runtime/store/log.hpp"
+
+namespace troupe {
+
+/// Both clocks at one moment: `now` decides, `wall` stamps records and ages them.
+struct moment {
+  instant now;
+  wall_time wall;
+};
+
+/// Whether the wall clock may be used to forget things. Clocks get set: one that stepped by more than an hour is not
+/// believed until it has run evenly for an hour, or a wrong date would empty every topic.
+class wall_trust {
+public:
+  static constexpr std::chrono::milliseconds step_max = std::chrono::hours{1}, even_for = std::chrono::hours{1};
+  explicit wall_trust(moment at) noexcept : last_{at}, trusted_from_{at.now} {}
+  bool looked(moment at) noexcept;
+
+private:
+  moment last_;
+  instant trusted_from_;
+};
+
+/// Who holds the partition's records: for acks=all.
+struct replica_set {
+  std::int32_t replicas{1}, in_sync{1};
+};
+
+/// What a partition's leader starts from.
+struct partition_restored {
+  log_offset start, end;
+  std::vector<store::epoch_start> epochs;
+  troupe::producers producers;
+  std::optional<log_offset> damaged_from;
+  std::optional<log_offset> marked;  ///< place of the mark that `producers` came from
+};
+
+/// The leader's view of one partition: gives out offsets, keeps producers apart, and knows what is stored (`durable`),
+/// what may be read (`watermark`), and who waits for either.
+///
+/// Pure: time comes in as an argument, decisions go out as effects. With a replica set of one what is durable is
+/// committed; with more, whoever counts the replicas calls `committed` and this class does not change.
+///
+///     start <= watermark <= durable <= end        the watermark never moves back
+///     end moves back only by `refused`, and never below `durable`
+class partition_core {
+public:
+  static constexpr std::size_t watchers_max = 10'000;
+
+  struct produce_answer {
+    std::function<void(produce::outcome)> to;
+    produce::outcome outcome;
+  };
+  struct fetch_answer {
+    std::function<void(fetch::outcome)> to;
+    fetch::outcome outcome;
+  };
+  /// To be performed in this order.
+  struct effects {
+    std::vector<store::batch> append;
+    std::vector<produce_answer> produced;
+    std::vector<fetch_answer> fetched;
+    std::vector<fetch> woken;  ///< there is something new for them: read and answer again
+    bool empty() const noexcept { return append.empty() && produced.empty() && fetched.empty() && woken.empty(); }
+  };
+
+  partition_core(leader_epoch, topic_settings, partition_restored, moment, replica_set = {});
+
+  // -- events ---------------------------------------------------------------------------------------------
+
+  /// `crowded`: the disk has more to write than it should. Errors, in this order: invalid_required_acks,
+  /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
+  /// those of `producers::check`; later storage_full, storage_failed, timed_out (it may have been stored).
+  effects produced(produce&&, moment, bool crowded, decompressor&);
+  /// Everything below `end` is on this node's disk.
+  effects durable(log_offset end);
+  /// Everything below `watermark` is on every replica in sync.
+  effects committed(log_offset watermark);
+  /// What was appended from `end` on was not written and never will be.
+  effects refused(log_offset end, const error& why);
+  /// Ends what has waited too long. Call it about once a second while `waiting()`.
+  effects tick(instant now);
+  bool waiting() const noexcept;
+  /// The partition goes away: everyone who waits hears `why`.
+  effects ended(const error& why);
+  void reconfigured(topic_settings settings) { settings_ = std::move(settings); }
+
+  // -- reading --------------------------------------------------------------------------------------------
+
+  /// Whether a fetch may read, and up to where. Without `read` the outcome is the answer.
+  /// Errors: fenced_epoch, unknown_epoch, offset_out_of_range.
+  struct admission {
+    fetch::outcome outcome;
+    bool read{false};
+    log_offset end;
+  };
+  admission fetched(const fetch&) const;
+  /// The fetch wants to hear of what is new since `seen`, a watermark: at once if there is already. Error: busy.
+  result<effects> watch(fetch, log_offset seen);
+  bool watchable() const noexcept { return watchers_.size() < watchers_max; }
+
+  /// The answer, or nothing: then the log has to be searched below `watermark()`.
+  std::optional<list_offsets::outcome> offsets_listed(const list_offsets&) const;
+  epoch_end::outcome epoch_ended(const epoch_end&) const;
+
+  // -- deleting -------------------------------------------------------------------------------------------
+
+  /// The new start, already in force: trim the log to it, then answer. Nothing: it was there already.
+  /// Errors: offset_out_of_range.
+  result<std::optional<log_offset>> records_deleted(log_offset before);
+  /// The new start, if age or size of the log's `extents` (oldest first) say so; already in force.
+  std::optional<log_offset> retained(std::span<const store::extent> extents, moment);
+  bool retains_all() const noexcept { return !settings_.retention && !settings_.retention_bytes; }
+
+  // -- marks ----------------------------------------------------------------------------------------------
+
+  /// What to find again after a restart, if that changed. A large mark (many producers) waits until as many bytes
+  /// were appended as it takes, or until the partition stops.
+  std::optional<store::mark> mark(bool stopping);
+  bool mark_outdated() const noexcept { return watermark_ != marked_; }
+  /// The producers of a mark. Errors: malformed.
+  static result<producers> producers_of(const store::mark&);
+
+  // -- queries --------------------------------------------------------------------------------------------
+
+  log_offset start() const noexcept { return start_; }
+  log_offset end() const noexcept { return end_; }
+  log_offset durable_end() const noexcept { return durable_; }
+  log_offset watermark() const noexcept { return watermark_; }
+  leader_epoch epoch() const noexcept { return epoch_; }
+  const troupe::producers& known_producers() const noexcept { return producers_; }
+  const std::vector<store::epoch_start>& epochs() const noexcept { return epochs_; }
+
+private:
+  struct waiting_produce {
+    log_offset end;
+    instant deadline;
+    produce_answer answer;
+  };
+  /// Sorted by `end`.
+  using wait_queue = std::deque<waiting_produce>;
+
+  produce::outcome outcome() const;
+  std::optional<error> refuse_early(const produce&, bool crowded) const;
+  std::optional<error> check_epoch(leader_epoch callers) const;
+  std::pair<leader_epoch, log_offset> end_of(leader_epoch) const;
+  leader_epoch epoch_at(log_offset) const;
+  bool enough_in_sync() const noexcept;
+  void enqueue(wait_queue&, waiting_produce);
+  static void answer_below(wait_queue&, log_offset, effects&);
+  void move_start(log_offset);
+
+  const leader_epoch epoch_;
+  topic_settings settings_;
+  replica_set replicas_;
+  log_offset start_, end_, durable_, watermark_;
+  /// Where the log ended when this leader took over: below it nothing may be told as latest (KIP-207).
+  log_offset led_from_;
+  std::vector<store::epoch_start> epochs_;
+  producers producers_;
+  std::optional<error> broken_;  ///< why nothing is appended any more
+  wall_trust wall_;
+
+  wait_queue for_durable_, for_watermark_;
+  std::vector<fetch> watchers_;
+
+  log_offset marked_;
+  std::size_t mark_bytes_{0};
+  std::uint64_t appended_since_mark_{0};
+  unsigned marks_put_off_{0};
+};
+
+}  // namespace troupe

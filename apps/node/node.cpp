@@ -1,0 +1,270 @@
+#include "apps/node/node.hpp"
+
+#include <atomic>
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/send.hpp>
+#include <future>
+#include <thread>
+
+#include "actors/controller/controller_actor.hpp"
+#include "apps/gateways/kafka/gateway.hpp"
+#include "apps/node/data_directory.hpp"
+#include "runtime/net/http_server.hpp"
+#include "runtime/observe/log.hpp"
+#include "runtime/observe/metrics.hpp"
+#include "runtime/store/log.hpp"
+
+namespace troupe {
+
+namespace {
+
+using observe::level;
+
+/// CAF as measured to suit us (docs/adr): as many workers as cores, fair to many actors, quiet when idle.
+struct actor_config : caf::actor_system_config {
+  explicit actor_config(unsigned threads) {
+    set("scheduler.max-threads", static_cast<std::size_t>(threads));
+    set("scheduler.max-throughput", std::size_t{200});
+    set("work-stealing.moderate-poll-attempts", std::size_t{1});
+  }
+};
+
+unsigned cores_or(unsigned asked) {
+  return asked != 0 ? asked : std::max(1u, std::thread::hardware_concurrency());
+}
+
+void log_notice(const store::notice& n) {
+  const auto severity = n.severity == store::notice::level::error  ? level::error
+                        : n.severity == store::notice::level::warn ? level::warn
+                                                                   : level::info;
+  observe::log(severity, "store", n.event, {{"what", n.fields}});
+}
+
+void watch_store(observe::metrics& metrics, const store::log_store& log) {
+  struct total {
+    observe::counter& shown;
+    std::uint64_t store::statistics::*field;
+    std::uint64_t told{0};
+  };
+  auto counter = [&](const char* name, const char* help, std::uint64_t store::statistics::*field) {
+    return total{metrics.counter(name, help), field};
+  };
+  std::vector<total> totals{
+      counter("troupe_store_blocks_total", "Blocks (group commits) written.", &store::statistics::blocks),
+      counter("troupe_store_block_bytes_total", "Bytes of blocks written, with headers and padding.",
+              &store::statistics::block_bytes),
+      counter("troupe_store_batches_total", "Batches written.", &store::statistics::batches),
+      counter("troupe_store_batch_bytes_total", "Bytes of batches written.", &store::statistics::batch_bytes),
+      counter("troupe_store_syncs_total", "Syncs to the disk.", &store::statistics::syncs),
+      counter("troupe_store_hot_reads_total", "Reads served in place.", &store::statistics::hot_reads),
+      counter("troupe_store_cold_reads_total", "Reads that went through a reader thread.",
+              &store::statistics::cold_reads),
+      counter("troupe_store_cold_read_bytes_total", "Bytes read by reader threads.",
+              &store::statistics::cold_read_bytes),
+      counter("troupe_store_segments_dropped_total", "Segments whose space came back.",
+              &store::statistics::segments_dropped),
+      counter("troupe_store_batches_moved_total", "Batches that the cleaner copied forward.",
+              &store::statistics::batches_moved),
+      counter("troupe_store_refused_batches_total", "Batches refused by a full or failed disk.",
+              &store::statistics::refused_batches),
+      counter("troupe_store_damaged_blocks_total", "Blocks found damaged.", &store::statistics::damaged_blocks)};
+  auto& segments = metrics.gauge("troupe_store_segments", "Segments on disk.");
+  auto& disk = metrics.gauge("troupe_store_disk_bytes", "Space that the logs take on disk.");
+  auto& free = metrics.gauge("troupe_store_free_bytes", "Space left on the logs' file system.");
+  auto& queued = metrics.gauge("troupe_store_queued_bytes", "Bytes that wait for the disk.");
+  auto& full = metrics.gauge("troupe_store_full", "1 while appends are refused for lack of space.");
+  metrics.on_collect([&, totals = std::move(totals)]() mutable {
+    const auto now = log.stats();
+    for (auto& t : totals) {
+      t.shown.add(static_cast<double>(now.*t.field - t.told));
+      t.told = now.*t.field;
+    }
+    segments.set(static_cast<double>(now.segments));
+    disk.set(static_cast<double>(now.disk_bytes));
+    free.set(static_cast<double>(now.free_bytes));
+    queued.set(static_cast<double>(now.queued_bytes));
+    full.set(now.full ? 1 : 0);
+  });
+}
+
+/// Node options that are defaults of topics, under the topics' names for them.
+setting_map topic_defaults(const node_options& o) {
+  setting_map out;
+  out["retention.ms"] = o.retention ? std::to_string(o.retention->count()) : "-1";
+  out["retention.bytes"] = o.retention_bytes ? std::to_string(*o.retention_bytes) : "-1";
+  out["max.message.bytes"] = std::to_string(o.message_bytes_max);
+  return out;
+}
+
+}  // namespace
+
+struct node::state {
+  node_options options;
+  std::function<void(const error&)> fatal;
+  std::atomic<bool> failing{false};
+  std::atomic<bool> ready{false};
+
+  std::optional<data_directory> directory;
+  observe::metrics metrics;
+  std::shared_ptr<store::log_store> log;
+  std::optional<actor_config> config;
+  std::unique_ptr<caf::actor_system> actors;
+  std::shared_ptr<cluster_directory> cluster = std::make_shared<cluster_directory>();
+  caf::actor controller;
+  std::unique_ptr<kafka::kafka_gateway> kafka;
+  std::unique_ptr<net::http_server> http;
+  net::address http_address;
+  std::string cluster_id;
+
+  void fail(const error& why) {
+    if (failing.exchange(true)) return;
+    ready = false;
+    observe::log(level::error, "node", "storage_failed", {{"why", why}});
+    fatal(why);
+  }
+
+  result<void> open();
+  result<void> open_store();
+  result<void> start_controller();
+  result<void> open_doors();
+  void stop();
+};
+
+result<std::unique_ptr<node>> node::start(const node_options& options, std::function<void(const error&)> fatal) {
+  auto s = std::make_unique<state>();
+  s->options = options;
+  s->fatal = std::move(fatal);
+  auto opened = s->open();
+  std::unique_ptr<node> out{new node{std::move(s)}};
+  if (!opened) return opened.error();
+  return out;
+}
+
+node::node(std::unique_ptr<state> s) : state_{std::move(s)} {}
+node::~node() {
+  stop();
+}
+void node::stop() {
+  state_->stop();
+}
+
+result<void> node::state::open() {
+  auto locked = data_directory::open(options.data_dir, options.node_id);
+  if (!locked) return locked.error();
+  directory.emplace(std::move(*locked));
+  observe::watch_process(metrics);
+  if (auto r = open_store(); !r) return r;
+  config.emplace(cores_or(options.actor_threads));
+  actors = std::make_unique<caf::actor_system>(*config);
+  if (auto r = start_controller(); !r) return r;
+  if (auto r = open_doors(); !r) return r;
+  ready = true;
+  return {};
+}
+
+result<void> node::state::open_store() {
+  store::options how;
+  how.lanes = options.lanes;
+  how.segment_bytes = options.segment_bytes;
+  how.segment_age = options.segment_age;
+  how.interval = options.sync_interval;
+  how.reserve_bytes = options.disk_reserve;
+  auto opened = store::log_store::open(directory->logs(), how, [this](const store::notice& n) {
+    log_notice(n);
+    if (n.severity == store::notice::level::error && log && log->stats().failed)
+      fail({errc::storage_failed, n.event + " " + n.fields});
+  });
+  if (!opened) return opened.error();
+  log = std::move(*opened);
+  watch_store(metrics, *log);
+  return {};
+}
+
+result<void> node::state::start_controller() {
+  controller_setup setup;
+  setup.self.id = options.node_id;
+  setup.self.kafka = {options.kafka_advertised.host, options.kafka_advertised.port};
+  setup.self.rack = options.rack;
+  setup.defaults.partitions = options.default_partitions;
+  setup.defaults.replication = options.default_replication;
+  setup.defaults.topic_overrides = topic_defaults(options);
+  setup.metadata_directory = directory->metadata();
+  setup.store = log;
+  setup.directory = cluster;
+  setup.metrics = &metrics;
+  setup.retention_interval = options.retention_check;
+  auto started = std::make_shared<std::promise<result<void>>>();
+  setup.ready = [started](result<void> r) { started->set_value(std::move(r)); };
+  setup.failed = [this](const error& why) { fail(why); };
+  auto outcome = started->get_future();
+  controller = spawn_controller(*actors, std::move(setup));
+  auto r = outcome.get();
+  if (r) cluster_id = cluster->view()->image->cluster_id;
+  return r;
+}
+
+result<void> node::state::open_doors() {
+  kafka::gateway_setup door;
+  door.listen = {{options.kafka.host, options.kafka.port}};
+  door.node = options.node_id;
+  door.io_threads = options.io_threads;
+  door.directory = cluster;
+  door.controller = controller;
+  door.metrics = &metrics;
+  door.limits.connections_max = options.connections_max;
+  door.limits.connections_per_address_max = options.connections_per_address_max;
+  door.limits.idle = options.connection_idle;
+  door.limits.request_bytes_max = static_cast<std::uint32_t>(options.request_bytes_max);
+  door.limits.request_memory_max = options.produce_memory;
+  door.auto_create_topics = options.auto_create_topics;
+  for (auto& o : describe(options)) door.options.push_back({o.name, o.value, o.default_value, o.documentation});
+  auto opened = kafka::kafka_gateway::open(std::move(door));
+  if (!opened) return opened.error();
+  kafka = std::move(*opened);
+
+  http = std::make_unique<net::http_server>(net::http_server::options{});
+  http->get("/healthz", [this](const net::http_request&) {
+    return failing ? net::problem(503, "a write or sync failed; the node is ending")
+                   : net::http_response{.body = "ok\n"};
+  });
+  http->get("/readyz", [this](const net::http_request&) {
+    return ready ? net::http_response{.body = "ready\n"} : net::problem(503, "the node is starting or stopping");
+  });
+  http->get("/metrics", [this](const net::http_request&) {
+    return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
+  });
+  auto bound = http->start(options.http);
+  if (!bound) return bound.error();
+  http_address = *bound;
+  kafka->start();
+  return {};
+}
+
+void node::state::stop() {
+  // Load balancers see "not ready" first; then the doors close, the partitions write their marks, the store syncs.
+  ready = false;
+  if (kafka) kafka->stop();
+  kafka.reset();
+  if (controller) {
+    auto stopped = std::make_shared<std::promise<void>>();
+    auto done = stopped->get_future();
+    caf::anon_send(controller, stop_request{[stopped] { stopped->set_value(); }});
+    if (done.wait_for(std::chrono::seconds{10}) != std::future_status::ready)
+      observe::log(level::warn, "node", "partitions_slow_to_stop", {{"waited_s", 10}});
+    controller = nullptr;
+  }
+  if (log) log->close();
+  if (http) http->stop();
+  http.reset();
+}
+
+std::string node::banner() const {
+  const auto& o = state_->options;
+  return "Troupe node " + std::to_string(o.node_id.value()) + " of cluster " + state_->cluster_id + " is ready.\n" +
+         "  Kafka clients   " + net::address{o.kafka_advertised}.text() + "\n" +  //
+         "  HTTP            http://" + state_->http_address.text() + "  (/healthz, /readyz, /metrics)\n" +
+         "  data            " + state_->directory->path().string() + "\n";
+}
+
+}  // namespace troupe

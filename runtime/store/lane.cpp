@@ -1,0 +1,179 @@
+#include "runtime/store/lane.hpp"
+
+#include <algorithm>
+
+namespace troupe::store {
+
+using namespace std::chrono_literals;
+
+// -- space_watch ----------------------------------------------------------------------------------------
+
+space_watch::space_watch(segment_device& device, std::uint64_t reserve_bytes, const notice_sink& notice)
+    : device_{device}, wanted_{reserve_bytes}, notice_{notice} {
+  look(instant{});
+}
+
+bool space_watch::full(instant now) {
+  std::scoped_lock lock{mutex_};
+  if (!looked_ || now - looked_at_ >= 100ms) look(now);
+  return full_;
+}
+
+void space_watch::found_full(instant now) {
+  std::scoped_lock lock{mutex_};
+  if (full_) return;
+  full_ = true;
+  looked_at_ = now;
+  if (notice_) notice_({notice::level::warn, "storage_full", "free_bytes=" + std::to_string(free_.load())});
+}
+
+void space_watch::look(instant now) {
+  looked_ = true;
+  looked_at_ = now;
+  const auto [free, total] = device_.free_space();
+  free_ = free;
+  const auto reserve = wanted_ ? wanted_ : std::min<std::uint64_t>(2ull << 30, total / 20);
+  // Resumes at twice the reserve, or it would flutter.
+  const bool full = free < (full_ ? 2 * reserve : reserve);
+  if (full == full_) return;
+  full_ = full;
+  if (notice_)
+    notice_({notice::level::warn, full ? "storage_full" : "storage_resumed",
+             "free_bytes=" + std::to_string(free) + " reserve_bytes=" + std::to_string(reserve)});
+}
+
+// -- lane -----------------------------------------------------------------------------------------------
+
+namespace {
+
+chain::settings settings_of(unsigned number, durability level, const options& o, std::uint64_t hot_bytes) {
+  chain::settings s;
+  s.lane = number;
+  s.level = level;
+  s.segment_bytes = o.segment_bytes;
+  s.segment_age = o.segment_age;
+  s.block_bytes = o.block_bytes;
+  s.hot_bytes = hot_bytes;
+  return s;
+}
+
+}  // namespace
+
+lane::lane(unsigned number, const options& o, std::uint64_t hot_bytes, chain::surroundings to, space_watch& space)
+    : queue_bytes_{o.queue_bytes},
+      block_bytes_{o.block_bytes},
+      segment_age_{o.segment_age},
+      group_{settings_of(number, durability::group, o, hot_bytes), to},
+      interval_{settings_of(number, durability::interval, o, hot_bytes), to},
+      space_{space},
+      counters_{to.counters} {}
+
+bool lane::push(durability level, work& w) {
+  for (const auto& b : w.batches) w.bytes += b.bytes.size();
+  w.bytes += w.state.size();
+  bool wake = false;
+  {
+    std::scoped_lock lock{mutex_};
+    if (stopping_) return false;
+    queued_bytes_ += w.bytes;
+    wake = arrivals_[0].empty() && arrivals_[1].empty();
+    arrivals_[static_cast<std::size_t>(level)].push_back(std::move(w));
+  }
+  if (wake) arrived_.notify_one();
+  return true;
+}
+
+void lane::listen(log_id id, std::shared_ptr<log_listener> listener) {
+  std::scoped_lock lock{listening_};
+  if (listener)
+    listeners_[id] = std::move(listener);
+  else
+    listeners_.erase(id);
+}
+
+void lane::look_at_ages() {
+  {
+    std::scoped_lock lock{mutex_};
+    ages_ = true;
+  }
+  arrived_.notify_one();
+}
+
+void lane::stop() {
+  {
+    std::scoped_lock lock{mutex_};
+    stopping_ = true;
+  }
+  arrived_.notify_one();
+}
+
+bool lane::step(instant now, wall_time wall) {
+  bool ages = false;
+  {
+    std::scoped_lock lock{mutex_};
+    std::swap(ages, ages_);
+    for (int i = 0; i < 2; ++i) {
+      std::move(arrivals_[i].begin(), arrivals_[i].end(), std::back_inserter(queues_[i]));
+      arrivals_[i].clear();
+    }
+  }
+  if (ages) {
+    group_.roll(wall, segment_age_);
+    interval_.roll(wall, segment_age_);
+  }
+  bool any = false;
+  for (auto level : {durability::group, durability::interval}) {
+    auto& queue = queues_[static_cast<std::size_t>(level)];
+    if (queue.empty()) continue;
+    any = true;
+    outcome out;
+    of(level).write_block(queue, space_.full(now), wall, out);
+    queued_bytes_ -= out.bytes;
+    last_block_bytes_ = out.bytes;
+    for (const auto& l : out.logs)
+      if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
+    deliver(out);
+  }
+  return any;
+}
+
+void lane::deliver(outcome& out) {
+  for (const auto& l : out.logs) {
+    std::scoped_lock lock{listening_};
+    auto it = listeners_.find(l.log);
+    if (it == listeners_.end()) continue;
+    const auto listener = it->second;  // it may replace itself meanwhile
+    if (l.refused)
+      listener->refused(l.end, *l.refused);
+    else
+      listener->durable(l.end);
+  }
+  for (auto& [done, answer] : out.answers) done(answer);
+}
+
+/// Waits for something to do. False: stop.
+bool lane::next_round() {
+  constexpr auto linger = 500us;
+  constexpr std::uint64_t mid_sized = 32 << 10, full_enough = 256 << 10;
+  std::unique_lock lock{mutex_};
+  const auto something = [&] { return stopping_ || ages_ || !arrivals_[0].empty() || !arrivals_[1].empty(); };
+  if (!queues_[0].empty() || !queues_[1].empty()) return true;
+  arrived_.wait(lock, something);
+  if (!stopping_ && last_block_bytes_ >= mid_sized && boot_clock::now() - last_block_at_ < 1ms) {
+    const auto until = std::chrono::steady_clock::now() + linger;
+    // Arrivals do not notify while some are waiting, so this is one sleep, cut short only by `stop`.
+    if (queued_bytes_ < full_enough) arrived_.wait_until(lock, until, [&] { return stopping_; });
+  }
+  return !stopping_ || !arrivals_[0].empty() || !arrivals_[1].empty();
+}
+
+void lane::run() {
+  while (next_round()) {
+    step(boot_clock::now(), wall_now());
+    last_block_at_ = boot_clock::now();
+  }
+  group_.roll(wall_now(), std::chrono::milliseconds{INT64_MIN / 2});
+  interval_.roll(wall_now(), std::chrono::milliseconds{INT64_MIN / 2});
+}
+
+}  // namespace troupe::store

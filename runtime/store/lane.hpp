@@ -1,0 +1,90 @@
+#pragma once
+
+#include <condition_variable>
+#include <thread>
+
+#include "runtime/store/chain.hpp"
+
+/// A lane: the queue in front of its two chains, and who is told when a block is durable. `step` does one round and
+/// may be called without any thread; `run` is the loop of the lane's thread.
+///
+/// Group commit: while block N is synced, what arrives is queued and becomes block N+1. Only under a stream of
+/// mid-sized blocks does the lane wait a moment (at most `linger`) for a fuller one, because each block costs the same
+/// few dozen microseconds of processor whatever its size; a single caller who waits for each answer never sees that.
+namespace troupe::store {
+
+/// Says when too little disk is left (R11), at the price of one statvfs every 100 ms.
+class space_watch {
+public:
+  space_watch(segment_device&, std::uint64_t reserve_bytes, const notice_sink&);
+  bool full(instant now);
+  bool is_full() const { return full_; }
+  /// A write found the disk full, whatever the numbers say.
+  void found_full(instant now);
+  std::uint64_t free_bytes() const { return free_; }
+
+private:
+  void look(instant now);
+
+  segment_device& device_;
+  const std::uint64_t wanted_;
+  const notice_sink& notice_;
+  std::mutex mutex_;
+  instant looked_at_{};
+  bool looked_{false};
+  std::atomic<bool> full_{false};
+  std::atomic<std::uint64_t> free_{0};
+};
+
+class lane {
+public:
+  lane(unsigned number, const options&, std::uint64_t hot_bytes, chain::surroundings, space_watch&);
+
+  chain& of(durability level) { return level == durability::group ? group_ : interval_; }
+  chain& group() { return group_; }
+  chain& interval() { return interval_; }
+
+  // -- any thread ---------------------------------------------------------------------------------------
+  /// False after `stop`: the work was not taken.
+  bool push(durability, work&);
+  bool crowded() const { return queued_bytes_ > queue_bytes_; }
+  std::uint64_t queued_bytes() const { return queued_bytes_; }
+  void listen(log_id, std::shared_ptr<log_listener>);
+  /// The lane looks after the age of its active segments.
+  void look_at_ages();
+  /// Writes what is queued, then ends `run`.
+  void stop();
+
+  // -- one thread ---------------------------------------------------------------------------------------
+  /// At most one block for each chain. False: nothing was queued.
+  bool step(instant, wall_time);
+  void run();
+
+private:
+  bool next_round();
+  void deliver(outcome&);
+
+  const std::uint64_t queue_bytes_, block_bytes_;
+  const std::chrono::milliseconds segment_age_;
+  chain group_, interval_;
+  space_watch& space_;
+  const shared_counters& counters_;
+
+  std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::vector<work> arrivals_[2];  // group, interval
+  bool stopping_{false}, ages_{false};
+  std::atomic<std::uint64_t> queued_bytes_{0};
+
+  // the thread's own
+  std::deque<work> queues_[2];
+  std::uint64_t last_block_bytes_{0};
+  instant last_block_at_{};
+
+  /// Held while a listener is called, so that `listen` can promise that no call runs any more; recursive, because a
+  /// listener may change listeners.
+  std::recursive_mutex listening_;
+  std::unordered_map<log_id, std::shared_ptr<log_listener>> listeners_;
+};
+
+}  // namespace troupe::store

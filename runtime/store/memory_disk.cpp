@@ -1,0 +1,204 @@
+#include "runtime/store/memory_disk.hpp"
+
+#include <algorithm>
+
+namespace troupe::store {
+
+class memory_segment final : public segment_file {
+public:
+  memory_segment(memory_disk& disk, const segment_name& name, std::shared_ptr<memory_disk::file> file)
+      : disk_{disk}, path_{to_string(name)}, file_{std::move(file)} {}
+
+  const std::string& path() const override { return path_; }
+
+  result<std::uint64_t> append(std::uint64_t sequence, std::size_t size,
+                               const std::function<void(byte_span)>& fill) override {
+    std::scoped_lock lock{disk_.mutex_};
+    const auto stored = stored_bytes(size);
+    if (disk_.used() + stored > disk_.capacity_) return {errc::storage_full, "no space for " + path_};
+    // Some pages of the tree come first, more or fewer.
+    const auto start = file_->now.size() + (sequence % 3) * page_bytes;
+    std::vector<std::byte> block(page_head_bytes + stored);
+    fill(byte_span{block}.subspan(page_head_bytes));
+    const auto failure = std::exchange(disk_.fail_append_, errc{});
+    if (failure == errc::storage_full) return {failure, "no space for " + path_};
+    file_->now.resize(start);
+    file_->now.insert(file_->now.end(), block.begin(), block.end());
+    for (auto page = start / page_bytes; page < file_->now.size() / page_bytes; ++page) file_->dirty.insert(page);
+    if (failure != errc{}) return {failure, "write to " + path_ + " failed"};
+    if (file_->level == durability::group)
+      if (auto synced = sync_locked(); !synced) return synced.error();
+    return start + page_head_bytes;
+  }
+
+  result<void> sync() override {
+    std::scoped_lock lock{disk_.mutex_};
+    return sync_locked();
+  }
+  void finish() override {}
+
+  result<void> read(std::uint64_t position, byte_span into) const override {
+    std::scoped_lock lock{disk_.mutex_};
+    if (position > file_->now.size() || into.size() > file_->now.size() - position)
+      return {errc::storage_damaged, path_ + " ends before position " + std::to_string(position + into.size())};
+    std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(position), into.size(), into.begin());
+    return {};
+  }
+  std::uint64_t size() const override {
+    std::scoped_lock lock{disk_.mutex_};
+    return file_->now.size();
+  }
+  std::shared_ptr<const int> descriptor() const override { return nullptr; }
+  bool resident(std::uint64_t, std::uint64_t) const override { return false; }
+
+  result<void> write_index(byte_view bytes) override {
+    std::scoped_lock lock{disk_.mutex_};
+    if (disk_.used() + bytes.size() > disk_.capacity_) return {errc::storage_full, "no space for the index"};
+    file_->index.assign(bytes.begin(), bytes.end());
+    return {};
+  }
+  result<void> read_index(std::uint64_t position, byte_span into) const override {
+    std::scoped_lock lock{disk_.mutex_};
+    if (position > file_->index.size() || into.size() > file_->index.size() - position)
+      return {errc::storage_damaged, "the index of " + path_ + " is too short"};
+    std::copy_n(file_->index.begin() + static_cast<std::ptrdiff_t>(position), into.size(), into.begin());
+    return {};
+  }
+  std::uint64_t index_size() const override {
+    std::scoped_lock lock{disk_.mutex_};
+    return file_->index.size();
+  }
+
+private:
+  result<void> sync_locked() {
+    if (std::exchange(disk_.fail_sync_, false)) return {errc::storage_failed, "sync of " + path_ + " failed"};
+    file_->synced.resize(file_->now.size());
+    for (auto page : file_->dirty)
+      std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
+                  file_->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
+    file_->dirty.clear();
+    return {};
+  }
+
+  memory_disk& disk_;
+  const std::string path_;
+  std::shared_ptr<memory_disk::file> file_;
+};
+
+void memory_disk::cut_power(random_source& random, double survives) {
+  std::scoped_lock lock{mutex_};
+  for (auto& [name, old] : files_) {
+    auto fresh = std::make_shared<file>(*old);  // who still holds the old one does no harm
+    std::uint64_t end = fresh->synced.size() / page_bytes;
+    for (auto page : fresh->dirty) {
+      if (!random.chance(survives)) continue;
+      end = std::max(end, page + 1);
+      fresh->synced.resize(std::max<std::size_t>(fresh->synced.size(), end * page_bytes));
+      std::copy_n(fresh->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
+                  fresh->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
+    }
+    fresh->now = fresh->synced;
+    fresh->dirty.clear();
+    old = std::move(fresh);
+  }
+}
+
+bool memory_disk::flip_bit(const segment_name& name, std::uint64_t byte, unsigned bit) {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  if (it == files_.end() || byte >= it->second->now.size()) return false;
+  it->second->now[byte] ^= static_cast<std::byte>(1u << bit);
+  if (byte < it->second->synced.size()) it->second->synced[byte] = it->second->now[byte];
+  return true;
+}
+
+bool memory_disk::flip_index_bit(const segment_name& name, std::uint64_t byte, unsigned bit) {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  if (it == files_.end() || byte >= it->second->index.size()) return false;
+  it->second->index[byte] ^= static_cast<std::byte>(1u << bit);
+  return true;
+}
+
+std::uint64_t memory_disk::bytes_of(const segment_name& name) const {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  return it == files_.end() ? 0 : it->second->now.size();
+}
+
+result<std::unique_ptr<segment_file>> memory_disk::create(const segment_name& name, std::uint64_t) {
+  std::scoped_lock lock{mutex_};
+  if (used() + 2 * page_bytes > capacity_) return {errc::storage_full, "no space for " + to_string(name)};
+  auto made = std::make_shared<file>();
+  made->level = name.level;
+  made->now.resize(2 * page_bytes);  // where LMDB has its meta pages
+  made->synced = made->now;
+  files_[name] = made;
+  return std::unique_ptr<segment_file>{std::make_unique<memory_segment>(*this, name, made)};
+}
+
+result<std::unique_ptr<segment_file>> memory_disk::open(const segment_name& name) {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  if (it == files_.end()) return {errc::storage_failed, to_string(name) + " does not exist"};
+  return std::unique_ptr<segment_file>{std::make_unique<memory_segment>(*this, name, it->second)};
+}
+
+result<void> memory_disk::remove(const segment_name& name) {
+  std::scoped_lock lock{mutex_};
+  files_.erase(name);
+  return {};
+}
+
+result<std::vector<segment_name>> memory_disk::list() {
+  std::scoped_lock lock{mutex_};
+  std::vector<segment_name> out;
+  for (const auto& [name, f] : files_) out.push_back(name);
+  return out;
+}
+
+segment_device::space memory_disk::free_space() {
+  std::scoped_lock lock{mutex_};
+  return {capacity_ - std::min(capacity_, used()), capacity_};
+}
+
+std::uint64_t memory_disk::used() const {
+  std::uint64_t sum = 0;
+  for (const auto& [name, f] : files_) sum += f->now.size() + f->index.size();
+  return sum;
+}
+
+// -- memory_table ---------------------------------------------------------------------------------------
+
+namespace {
+std::vector<std::byte> vector_of(byte_view bytes) { return {bytes.begin(), bytes.end()}; }
+}  // namespace
+
+result<std::optional<std::vector<std::byte>>> memory_table::get(byte_view key) const {
+  std::scoped_lock lock{contents_->mutex};
+  auto it = contents_->rows.find(vector_of(key));
+  if (it == contents_->rows.end()) return std::optional<std::vector<std::byte>>{};
+  return std::optional{it->second};
+}
+
+result<void> memory_table::scan(byte_view from, byte_view to,
+                                const std::function<bool(byte_view key, byte_view value)>& visit) const {
+  std::scoped_lock lock{contents_->mutex};
+  const auto end = to.empty() ? contents_->rows.end() : contents_->rows.lower_bound(vector_of(to));
+  for (auto it = contents_->rows.lower_bound(vector_of(from)); it != end; ++it)
+    if (!visit(it->first, it->second)) break;
+  return {};
+}
+
+result<void> memory_table::commit(const std::vector<change>& changes) {
+  std::scoped_lock lock{contents_->mutex};
+  for (const auto& c : changes) {
+    if (c.value)
+      contents_->rows[c.key] = *c.value;
+    else
+      contents_->rows.erase(c.key);
+  }
+  return {};
+}
+
+}  // namespace troupe::store

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "runtime/base/random.hpp"
+#include "runtime/store/segment_device.hpp"
+#include "runtime/store/table.hpp"
+
+/// Twins of the disk for tests and simulation: same seams, memory underneath, faults on demand. Segments look like LMDB's
+/// files: a block starts 16 bytes into a page, pages of other content lie between. What was not synced may be lost
+/// page by page. Thread-safe, and deterministic for one thread.
+namespace troupe::store {
+
+class memory_disk final : public segment_device {
+public:
+  // -- faults -------------------------------------------------------------------------------------------
+  /// The power fails: each page written since its last sync survives with probability `survives`. Files that are open
+  /// belong to the former life: use them no more.
+  void cut_power(random_source&, double survives);
+  /// The next write fails with this; storage_full leaves the block's bytes behind, as a half-done commit may.
+  void fail_next_append(errc code) { fail_append_ = code; }
+  void fail_next_sync() { fail_sync_ = true; }
+  void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
+  /// Flips one bit of the segment's blocks (or index).
+  bool flip_bit(const segment_name&, std::uint64_t byte, unsigned bit);
+  bool flip_index_bit(const segment_name&, std::uint64_t byte, unsigned bit);
+  bool lose(const segment_name& name) { return files_.erase(name) > 0; }
+  std::uint64_t bytes_of(const segment_name&) const;
+
+  // -- segment_device -----------------------------------------------------------------------------------
+  result<std::unique_ptr<segment_file>> create(const segment_name&, std::uint64_t segment_bytes) override;
+  result<std::unique_ptr<segment_file>> open(const segment_name&) override;
+  result<void> remove(const segment_name&) override;
+  result<std::vector<segment_name>> list() override;
+  space free_space() override;
+
+  struct file {
+    std::vector<std::byte> now, synced;
+    std::set<std::uint64_t> dirty;  ///< pages
+    std::vector<std::byte> index;
+    durability level{durability::group};
+  };
+
+private:
+  friend class memory_segment;
+  std::uint64_t used() const;
+
+  mutable std::mutex mutex_;
+  std::map<segment_name, std::shared_ptr<file>> files_;
+  std::uint64_t capacity_{UINT64_MAX};
+  errc fail_append_{};
+  bool fail_sync_{false};
+};
+
+/// Rows that outlive the store objects, but not the test: commits are durable at once.
+class memory_table final : public table {
+public:
+  struct contents {
+    std::mutex mutex;
+    std::map<std::vector<std::byte>, std::vector<std::byte>> rows;
+  };
+  explicit memory_table(std::shared_ptr<contents> c) : contents_{std::move(c)} {}
+
+  result<std::optional<std::vector<std::byte>>> get(byte_view key) const override;
+  result<void> scan(byte_view from, byte_view to,
+                    const std::function<bool(byte_view key, byte_view value)>& visit) const override;
+  result<void> commit(const std::vector<change>& changes) override;
+
+private:
+  std::shared_ptr<contents> contents_;
+};
+
+}  // namespace troupe::store

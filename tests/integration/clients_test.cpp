@@ -1,0 +1,247 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "tests/integration/process.hpp"
+#include "tests/integration/raw.hpp"
+
+/// What users were promised: any Kafka client writes and reads real records, byte for byte and in order.
+namespace troupe::test {
+namespace {
+
+/// One node for all of these tests; each has topics of its own.
+class Clients : public ::testing::Test {
+protected:
+  static void SetUpTestSuite() { shared = std::make_unique<node>(); }
+  static void TearDownTestSuite() {
+    if (shared) {
+      EXPECT_EQ(shared->stop(), 0);
+    }
+    shared.reset();
+  }
+  static std::unique_ptr<node> shared;
+
+  static void create(const std::string& topic, int partitions) {
+    connection c{shared->kafka_port()};
+    const auto body = writer{}.i32(1).str(topic).i32(partitions).i16(1).i32(0).i32(0).i32(10000).i8(0).bytes();
+    auto answer = c.ask(19, 2, body);
+    ASSERT_TRUE(answer);
+    answer->i32();
+    answer->i32();
+    EXPECT_EQ(answer->str(), topic);
+    EXPECT_EQ(answer->i16(), 0) << answer->null_str();
+  }
+
+  /// All records of a topic as "partition offset line", as kcat and as confluent_kafka see them.
+  static std::vector<std::string> read_with_kcat(const std::string& topic) {
+    auto got = kcat(*shared, {"-C", "-q", "-e", "-t", topic, "-o", "beginning", "-f", "%p %o %k,%s\n"});
+    EXPECT_EQ(got.status, 0) << got.err;
+    return lines_of(got.out);
+  }
+  static std::vector<std::string> read_with_python(const std::string& topic) {
+    auto got = python("client.py", {"consume", "--bootstrap", shared->address(), "--topic", topic});
+    EXPECT_EQ(got.status, 0) << got.err;
+    return lines_of(got.out);
+  }
+
+  /// Every line once, offsets of a partition without gap from 0, and within a partition the order of the file.
+  static void expect_all_cities(const std::vector<std::string>& records, bool keyed = true) {
+    static const auto place = [] {
+      std::map<std::string_view, std::size_t> at;
+      for (std::size_t i = 0; i < cities().size(); ++i) at.emplace(cities()[i], i);
+      return at;
+    }();
+    ASSERT_EQ(place.size(), cities().size()) << "the file has no line twice";
+    ASSERT_EQ(records.size(), cities().size());
+    struct progress {
+      long offset{0};
+      long line{-1};
+    };
+    std::map<int, progress> partitions;
+    for (const auto& record : records) {
+      char* end = nullptr;
+      const auto partition = static_cast<int>(std::strtol(record.c_str(), &end, 10));
+      const auto offset = std::strtol(end, &end, 10);
+      // The key is the line's first field; without one, "key,value" begins with the comma.
+      const auto line = std::string_view{record}.substr(static_cast<std::size_t>(end - record.c_str()) + (keyed ? 1 : 2));
+      const auto at = place.find(line);
+      ASSERT_NE(at, place.end()) << "no such line: " << line;
+      auto& p = partitions[partition];
+      ASSERT_EQ(offset, p.offset++) << "partition " << partition;
+      ASSERT_GT(static_cast<long>(at->second), p.line) << "order in partition " << partition;
+      p.line = static_cast<long>(at->second);
+    }
+  }
+
+  static outcome write_cities(const std::string& topic, std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"-P", "-t", topic, "-K", ","});
+    return kcat(*shared, std::move(more), cities_text());
+  }
+};
+std::unique_ptr<node> Clients::shared;
+
+TEST_F(Clients, CitiesComeBackByteForByteAndInOrder) {
+  create("cities", 4);
+  auto written = write_cities("cities", {"-X", "acks=all"});
+  ASSERT_EQ(written.status, 0) << written.err;
+  const auto by_kcat = read_with_kcat("cities");
+  expect_all_cities(by_kcat);
+  auto by_python = read_with_python("cities");
+  expect_all_cities(by_python);
+  // Partitions come interleaved as they like; within each both must have seen the same.
+  auto a = by_kcat, b = by_python;
+  std::ranges::sort(a);
+  std::ranges::sort(b);
+  EXPECT_EQ(a, b);
+}
+
+struct way {
+  const char* name;
+  std::vector<std::string> options;
+  int codec{0};
+  friend void PrintTo(const way& w, std::ostream* to) { *to << w.name; }
+};
+
+class ClientsWrite : public Clients, public ::testing::WithParamInterface<way> {};
+
+TEST_P(ClientsWrite, AndAnotherReadsTheSame) {
+  const std::string topic = std::string{"by-"} + GetParam().name;
+  create(topic, 3);
+  auto written = write_cities(topic, GetParam().options);
+  ASSERT_EQ(written.status, 0) << written.err;
+  // With acks=0 nobody has said that all has arrived: the request for the end of the log comes on another connection.
+  const auto appended = [&] {
+    long sum = 0;
+    for (int p = 0; p < 3; ++p) {
+      auto end = kcat(*shared, {"-Q", "-t", topic + ":" + std::to_string(p) + ":-1"});
+      if (const auto at = end.out.rfind("offset "); at != std::string::npos) sum += std::atol(end.out.c_str() + at + 7);
+    }
+    return sum;
+  };
+  for (int tries = 0; tries < 200 && appended() < static_cast<long>(cities().size()); ++tries) continue;
+  expect_all_cities(read_with_kcat(topic));
+  expect_all_cities(read_with_python(topic));
+
+  // Compressed batches pass through as they came: the codec stands in the attributes of what a fetch returns.
+  connection c{shared->kafka_port()};
+  auto answer = c.ask(1, 4, fetch_body(topic, 0, 0));
+  ASSERT_TRUE(answer);
+  answer->i32();  // throttle
+  answer->i32();
+  EXPECT_EQ(answer->str(), topic);
+  answer->i32();
+  EXPECT_EQ(answer->i32(), 0);  // partition
+  EXPECT_EQ(answer->i16(), 0);  // error
+  answer->i64();
+  answer->i64();
+  EXPECT_LE(answer->i32(), 0);  // aborted transactions: none
+  const auto records = answer->blob();
+  ASSERT_GT(records.size(), 61u);
+  EXPECT_EQ(records[16], 2);  // magic
+  EXPECT_EQ(records[22] & 7, GetParam().codec);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    With, ClientsWrite,
+    ::testing::Values(way{"acks0", {"-X", "acks=0"}}, way{"acks1", {"-X", "acks=1"}},
+                      way{"acksall", {"-X", "acks=all"}}, way{"gzip", {"-z", "gzip"}, 1},
+                      way{"snappy", {"-z", "snappy"}, 2}, way{"lz4", {"-z", "lz4"}, 3}, way{"zstd", {"-z", "zstd"}, 4},
+                      way{"idempotence", {"-X", "enable.idempotence=true"}}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(Clients, PythonWritesWithIdempotenceAndEveryAcknowledgedOffsetIsRight) {
+  create("python", 3);
+  scratch files;
+  auto written = python("client.py", {"produce", "--bootstrap", shared->address(), "--topic", "python", "--record",
+                                      (files / "acked").string(), "--set", "enable.idempotence=true"},
+                        cities_text());
+  ASSERT_EQ(written.status, 0) << written.err;
+  auto acked = lines_of(contents(files / "acked"));
+  auto got = read_with_python("python");
+  ASSERT_EQ(acked.size(), cities().size());
+  // Acknowledged: "partition offset line"; read: "partition offset key,line", where the key repeats the first field.
+  for (auto& record : got) {
+    const auto value = record.find(' ', record.find(' ') + 1) + 1;
+    record.erase(value, record.find(',') + 1 - value);
+  }
+  std::ranges::sort(acked);
+  std::ranges::sort(got);
+  EXPECT_EQ(acked, got);
+}
+
+TEST_F(Clients, EverythingThatARecordCanHaveComesBack) {
+  create("records", 1);
+  for (const auto* codec : {"none", "gzip", "snappy", "lz4", "zstd"}) {
+    const auto topic = std::string{"records-"} + codec;
+    create(topic, 1);
+    auto ran = python("client.py", {"records", "--bootstrap", shared->address(), "--topic", topic, "--set",
+                                    std::string{"compression.type="} + codec});
+    EXPECT_EQ(ran.status, 0) << codec << ": " << ran.err;
+  }
+}
+
+TEST_F(Clients, ReadsFromAnyOffset) {
+  create("offsets", 1);
+  ASSERT_EQ(write_cities("offsets").status, 0);
+  const auto n = static_cast<long>(cities().size());
+  for (const long from : {0l, 1l, 4711l, n - 1}) {
+    auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "offsets", "-p", "0", "-o", std::to_string(from), "-c", "1", "-f",
+                              "%o %k,%s\n"});
+    EXPECT_EQ(got.out, std::to_string(from) + " " + cities()[static_cast<std::size_t>(from)] + "\n") << got.err;
+  }
+  auto tail = kcat(*shared, {"-C", "-q", "-e", "-t", "offsets", "-p", "0", "-o", "-3", "-f", "%o\n"});
+  EXPECT_EQ(lines_of(tail.out), (std::vector<std::string>{std::to_string(n - 3), std::to_string(n - 2), std::to_string(n - 1)}));
+  auto beyond = kcat(*shared, {"-C", "-q", "-e", "-t", "offsets", "-p", "0", "-o", std::to_string(n + 1), "-X",
+                               "topic.auto.offset.reset=error"});
+  EXPECT_NE(beyond.err.find("out of range"), std::string::npos) << beyond.err;
+}
+
+TEST_F(Clients, ReadsFromATimestamp) {
+  create("times", 1);
+  auto ran = python("client.py", {"timed", "--bootstrap", shared->address(), "--topic", "times"});
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "times", "-p", "0", "-o", "s@1600000000250", "-f", "%s\n"});
+  EXPECT_EQ(got.out, "5\n6\n7\n") << got.err;
+}
+
+TEST_F(Clients, AConsumerThatWaitsHearsOfANewRecordAtOnce) {
+  create("tail", 1);
+  scratch files;
+  child waiting{{"kcat", "-b", shared->address(), "-C", "-q", "-u", "-t", "tail", "-p", "0", "-o", "end", "-c", "1", "-X",
+                 "fetch.wait.max.ms=30000", "-X", "socket.timeout.ms=60000"},
+                {.out = files / "out"}};
+  // The consumer is there once the node has been asked for data that it does not have yet.
+  while (shared->metric("troupe_partition_fetches_total") == 0) ASSERT_TRUE(shared->running());
+  for (int tries = 0; tries < 100; ++tries) {
+    ASSERT_EQ(kcat(*shared, {"-P", "-t", "tail", "-p", "0"}, "hello\n").status, 0);
+    if (waiting.wait(milliseconds{200})) break;  // else it had not asked for the end of the log yet
+  }
+  EXPECT_EQ(waiting.wait(seconds{20}), 0);
+  EXPECT_EQ(contents(files / "out"), "hello\n");
+}
+
+TEST_F(Clients, ATopicIsCreatedWhenFirstWrittenTo) {
+  ASSERT_EQ(kcat(*shared, {"-P", "-t", "on-the-fly", "-p", "0"}, "hello\n").status, 0);
+  auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "on-the-fly", "-o", "beginning"});
+  EXPECT_EQ(got.out, "hello\n") << got.err;
+}
+
+TEST_F(Clients, AReaderDoesNotMakeATopic) {
+  auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "never-written", "-o", "beginning"});
+  EXPECT_NE(got.status, 0);
+  auto listed = kcat(*shared, {"-L"});
+  EXPECT_EQ(listed.out.find("never-written"), std::string::npos) << listed.out;
+}
+
+TEST_F(Clients, ABatchAboveTheLimitIsRefusedWithItsName) {
+  create("large", 1);
+  auto written = kcat(*shared, {"-P", "-t", "large", "-p", "0", "-X", "message.max.bytes=5000000", "-D", "!"},
+                      std::string(3'000'000, 'x'));
+  EXPECT_NE(written.err.find("Message size too large"), std::string::npos) << written.err;
+  auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "large", "-o", "beginning"});
+  EXPECT_EQ(got.out, "");
+}
+
+}  // namespace
+}  // namespace troupe::test

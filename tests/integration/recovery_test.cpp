@@ -1,0 +1,203 @@
+#include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "runtime/base/random.hpp"
+#include "tests/integration/process.hpp"
+
+/// Acknowledged is kept: across orderly restarts, and across kill -9 at any moment.
+namespace troupe::test {
+namespace {
+
+std::vector<std::string> everything(const node& n, const std::string& topic) {
+  auto got = kcat(n, {"-C", "-q", "-e", "-t", topic, "-o", "beginning", "-f", "%p %o %s\n"});
+  EXPECT_EQ(got.status, 0) << got.err;
+  return lines_of(got.out);
+}
+
+/// What a producer was told, by "partition offset".
+std::map<std::string, std::string> by_place(const std::vector<std::string>& records) {
+  std::map<std::string, std::string> at;
+  for (const auto& r : records) {
+    const auto value = r.find(' ', r.find(' ') + 1);
+    if (value != std::string::npos) EXPECT_TRUE(at.emplace(r.substr(0, value), r.substr(value + 1)).second) << r;
+  }
+  return at;
+}
+
+/// Every acknowledged record lies where it was acknowledged.
+void expect_kept(const std::vector<std::string>& acknowledged, const std::vector<std::string>& stored) {
+  const auto there = by_place(stored);
+  std::size_t missing = 0;
+  for (const auto& [place, value] : by_place(acknowledged)) {
+    const auto found = there.find(place);
+    if ((found == there.end() || found->second != value) && ++missing <= 3)
+      ADD_FAILURE() << "at " << place << " was acknowledged: " << value
+                    << "; there is: " << (found == there.end() ? "nothing" : found->second);
+  }
+  EXPECT_EQ(missing, 0u);
+}
+
+/// Waits until a file that somebody appends to has reached a size.
+class growing_file {
+public:
+  explicit growing_file(std::filesystem::path file) : file_{std::move(file)} {
+    write_file(file_, "");
+    watch_ = ::inotify_init1(IN_CLOEXEC);
+    ::inotify_add_watch(watch_, file_.c_str(), IN_MODIFY);
+  }
+  ~growing_file() { ::close(watch_); }
+  std::uint64_t size() const { return std::filesystem::file_size(file_); }
+  void wait_for(std::uint64_t bytes) const {
+    char events[4096];
+    while (size() < bytes && ::read(watch_, events, sizeof events) > 0) continue;
+  }
+
+private:
+  std::filesystem::path file_;
+  int watch_;
+};
+
+TEST(Recovery, AnOrderlyRestartChangesNothing) {
+  node n;
+  ASSERT_EQ(kcat(n, {"-P", "-t", "cities", "-K", ","}, cities_text()).status, 0);
+  const auto before = everything(n, "cities");
+  EXPECT_EQ(before.size(), cities().size());
+  for (int life = 0; life < 3; ++life) {
+    ASSERT_EQ(n.stop(), 0);
+    n.start();
+    EXPECT_EQ(everything(n, "cities"), before);
+  }
+  // And it goes on where it was.
+  ASSERT_EQ(kcat(n, {"-P", "-t", "cities", "-p", "0"}, "one more\n").status, 0);
+  const auto after = everything(n, "cities");
+  ASSERT_EQ(after.size(), before.size() + 1);
+  EXPECT_EQ(after.back(), "0 " + std::to_string(before.size()) + " one more");
+}
+
+struct crash {
+  const char* name;
+  std::vector<std::string> producer;
+  std::vector<std::string> topic;  ///< settings
+  bool exactly_once{false};
+  friend void PrintTo(const crash& c, std::ostream* to) { *to << c.name; }
+};
+
+class Recovery : public ::testing::TestWithParam<crash> {};
+
+/// The node is killed again and again while a producer writes; the producer goes on after each restart.
+TEST_P(Recovery, NothingAcknowledgedIsMissingAfterKillsInMidStream) {
+  node n;
+  auto create = std::vector<std::string>{"create", "--bootstrap", n.address(), "--topic", "t", "--partitions", "3"};
+  for (const auto& s : GetParam().topic) create.insert(create.end(), {"--set", s});
+  auto created = python("topic.py", create);
+  ASSERT_EQ(created.status, 0) << created.err;
+
+  scratch files;
+  write_file(files / "in", cities_text());
+  const growing_file acknowledged{files / "acked"};
+  std::vector<std::string> arguments{"produce",  "--bootstrap", n.address(), "--topic", "t", "--timeout", "120",
+                                     "--record", (files / "acked").string()};
+  for (const auto& s : GetParam().producer) arguments.insert(arguments.end(), {"--set", s});
+  // Small batches that come at once: many acknowledgements, so that a kill falls between them.
+  for (const auto* s : {"batch.num.messages=200", "linger.ms=0", "retry.backoff.ms=50", "reconnect.backoff.max.ms=200",
+                        "message.timeout.ms=120000"})
+    arguments.insert(arguments.end(), {"--set", s});
+  child producer{python_command("client.py", arguments), {files / "in", files / "out", files / "err"}};
+
+  random_source random{static_cast<std::uint64_t>(GetParam().name[0])};
+  const auto total = cities_text().size();
+  int kills = 0;
+  for (std::uint64_t at = total / 10; at < total; at += total / 10 + random.below(total / 10)) {
+    acknowledged.wait_for(at);
+    if (producer.wait(milliseconds{0})) break;
+    n.kill();
+    ++kills;
+    n.start();
+  }
+  EXPECT_GE(kills, 4);
+  ASSERT_EQ(producer.wait(seconds{180}), 0) << contents(files / "err");
+
+  const auto acked = lines_of(contents(files / "acked"));
+  EXPECT_EQ(acked.size(), cities().size());
+  const auto stored = everything(n, "t");
+  expect_kept(acked, stored);
+  if (GetParam().exactly_once) {
+    // No record twice, and within a partition the order in which they were sent.
+    std::set<std::string> seen;
+    std::map<char, std::size_t> last;
+    std::map<std::string, std::size_t> line;
+    for (std::size_t i = 0; i < cities().size(); ++i) line[cities()[i]] = i + 1;
+    for (const auto& r : stored) {
+      const auto value = r.substr(r.find(' ', r.find(' ') + 1) + 1);
+      ASSERT_TRUE(seen.insert(value).second) << "twice: " << value;
+      ASSERT_GT(line[value], last[r[0]]) << "out of order: " << value;
+      last[r[0]] = line[value];
+    }
+    EXPECT_EQ(seen.size(), cities().size());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, Recovery,
+    ::testing::Values(crash{"idempotent", {"enable.idempotence=true"}, {}, true},
+                      crash{"acks_all", {"acks=all"}, {}}, crash{"leader_only", {"acks=1"}, {}},
+                      crash{"zstd", {"enable.idempotence=true", "compression.type=zstd"}, {}, true},
+                      // The process dies, not the machine: what the operating system has is there.
+                      crash{"written_only", {"enable.idempotence=true"}, {"durability=interval"}, true}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Recovery, ManyKillsInARowLoseNothing) {
+  node n;
+  ASSERT_EQ(kcat(n, {"-P", "-t", "t", "-p", "0"}, "first\n").status, 0);
+  for (int life = 1; life <= 10; ++life) {
+    n.kill();
+    n.start();
+    ASSERT_EQ(kcat(n, {"-P", "-t", "t", "-p", "0"}, "life " + std::to_string(life) + "\n").status, 0);
+  }
+  const auto all = everything(n, "t");
+  ASSERT_EQ(all.size(), 11u);
+  EXPECT_EQ(all.back(), "0 10 life 10");
+}
+
+TEST(Recovery, TopicsAndTheirSettingsOutliveAKill) {
+  node n;
+  auto created = python("topic.py", {"create", "--bootstrap", n.address(), "--topic", "kept", "--partitions", "7", "--set",
+                                     "retention.ms=86400000"});
+  ASSERT_EQ(created.status, 0) << created.err;
+  created = python("topic.py", {"create", "--bootstrap", n.address(), "--topic", "gone"});
+  ASSERT_EQ(created.status, 0) << created.err;
+  ASSERT_EQ(kcat(n, {"-P", "-t", "gone", "-p", "0"}, "x\n").status, 0);
+  ASSERT_EQ(python("topic.py", {"delete", "--bootstrap", n.address(), "--topic", "gone"}).status, 0);
+  n.kill();
+  n.start();
+  auto described = python("topic.py", {"describe", "--bootstrap", n.address(), "--topic", "kept"});
+  EXPECT_EQ(described.out, "partitions=7\nretention.ms=86400000\n") << described.err;
+  const auto listed = kcat(n, {"-L"}).out;
+  EXPECT_EQ(listed.find("\"gone\""), std::string::npos) << listed;
+  // A topic of the same name is a new one.
+  ASSERT_EQ(kcat(n, {"-P", "-t", "gone", "-p", "0"}, "y\n").status, 0);
+  EXPECT_EQ(everything(n, "gone"), std::vector<std::string>{"0 0 y"});
+}
+
+TEST(Recovery, ProducerIdsAreNotGivenTwice) {
+  node n;
+  scratch files;
+  const auto three = std::string{"1,a\n2,b\n3,c\n"};
+  for (int life = 0; life < 3; ++life) {
+    // Were an id given again with sequence 0, the batch would pass for a duplicate and vanish.
+    auto written = python("client.py", {"produce", "--bootstrap", n.address(), "--topic", "t", "--partition", "0", "--set",
+                                        "enable.idempotence=true"}, three);
+    ASSERT_EQ(written.status, 0) << written.err;
+    n.kill();
+    n.start();
+  }
+  EXPECT_EQ(everything(n, "t").size(), 9u);
+}
+
+}  // namespace
+}  // namespace troupe::test

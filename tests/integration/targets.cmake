@@ -1,0 +1,18 @@
+# Real nodes, real clients, real signals. One program; each of its files is one CTest entry, so that they show apart.
+if(TROUPE_ACTORS)
+  file(GLOB integration_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/integration/*.cpp)
+  add_executable(test_integration ${integration_sources})
+  target_link_libraries(test_integration PRIVATE troupe_base troupe_flags GTest::gtest GTest::gtest_main ZLIB::ZLIB Threads::Threads)
+  target_precompile_headers(test_integration PRIVATE <gtest/gtest.h>)
+  target_compile_definitions(test_integration PRIVATE
+    TROUPE_NODE="$<TARGET_FILE:troupe-node>" TROUPE_SOURCE="${CMAKE_SOURCE_DIR}")
+  if(TROUPE_LTO)
+    target_compile_options(test_integration PRIVATE -fno-lto)
+    target_link_options(test_integration PRIVATE -fno-lto)
+  endif()
+  add_dependencies(test_integration troupe-node)
+  foreach(suite Clients Recovery Admin BadInput Process)
+    add_test(NAME integration_${suite} COMMAND test_integration --gtest_brief=1 --gtest_filter=${suite}*:*/${suite}*)
+    set_tests_properties(integration_${suite} PROPERTIES TIMEOUT 600 LABELS integration)
+  endforeach()
+endif()
