@@ -6,6 +6,13 @@ function(troupe_without_lto target)
   endif()
 endfunction()
 
+# GoogleTest's header is what most tests spend their compile time on: it is compiled once for all of them.
+file(WRITE ${CMAKE_BINARY_DIR}/test_header.cpp "")
+add_library(troupe_test_header OBJECT ${CMAKE_BINARY_DIR}/test_header.cpp)
+target_link_libraries(troupe_test_header PRIVATE troupe_flags GTest::gtest)
+target_precompile_headers(troupe_test_header PRIVATE <gtest/gtest.h>)
+troupe_without_lto(troupe_test_header)
+
 # troupe_test(<name> USES … [SOURCES …] [TIMEOUT seconds] [LABELS …]): one GoogleTest binary; sources default to tests/unit/<name>/*.cpp.
 function(troupe_test name)
   cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS" ${ARGN})
@@ -20,7 +27,7 @@ function(troupe_test name)
   endif()
   add_executable(test_${name} ${T_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${T_USES} troupe_flags GTest::gtest GTest::gtest_main)
-  target_precompile_headers(test_${name} PRIVATE <gtest/gtest.h>)
+  target_precompile_headers(test_${name} REUSE_FROM troupe_test_header)
   troupe_without_lto(test_${name})
   add_test(NAME ${name} COMMAND test_${name} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
@@ -37,7 +44,7 @@ if(TROUPE_ACTORS)
   troupe_test(partition_shell USES troupe_shells LABELS unit)
   troupe_test(kafka_gateway USES troupe_kafka_gateway LABELS unit)
   troupe_test(node USES troupe_node_parts LABELS unit)
-  set_source_files_properties(unit/node/options_test.cpp TARGET_DIRECTORY troupe_flags
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/unit/node/options_test.cpp
                               PROPERTIES COMPILE_DEFINITIONS TROUPE_CONFIGS="${CMAKE_SOURCE_DIR}/configs")
 endif()
 

@@ -12,6 +12,8 @@ template <class... Fs>
 struct overloaded : Fs... {
   using Fs::operator()...;
 };
+template <class... Fs>
+overloaded(Fs...) -> overloaded<Fs...>;  // clang 14, for the fuzz targets, does not deduce it
 
 std::shared_ptr<topic> copy_of(const metadata_image& image, const topic_id& id) {
   const auto found = image.find(id);

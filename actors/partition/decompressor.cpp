@@ -19,7 +19,8 @@ constexpr std::size_t window_bytes = 64 << 10;
 constexpr std::size_t kept_bytes_max = 16 << 20;
 
 error damaged(std::string_view codec, std::string_view what) {
-  return {errc::invalid_record, "the " + std::string{codec} + " data of the batch does not unpack: " + std::string{what}};
+  return {errc::invalid_record,
+          "the " + std::string{codec} + " data of the batch does not unpack: " + std::string{what}};
 }
 
 }  // namespace

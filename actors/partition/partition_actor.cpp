@@ -178,8 +178,7 @@ private:
   void handle(produce&& m) {
     if (refuse_if_gone(m.answer)) return;
     const auto bytes = m.records.bytes.size();
-    auto todo =
-        core_->produced(std::move(m), now(), setup_.store->crowded(setup_.log), decompressor::of_this_thread());
+    auto todo = core_->produced(std::move(m), now(), setup_.store->crowded(setup_.log), decompressor::of_this_thread());
     if (setup_.metrics) count(todo, bytes);
     perform(std::move(todo));
   }
@@ -277,13 +276,11 @@ private:
     // Shared, because the store may call back; nearly always it does not, and this is all that a read allocates.
     auto waits = std::make_shared<reading>(std::move(it));
     ++outstanding_;
-    auto got = setup_.store->read(setup_.log, waits->request.from, limits,
-                                  [this, me = myself(), waits](result<store::read_result> later) {
-                                    auto found = std::make_shared<result<store::read_result>>(std::move(later));
-                                    caf::anon_send(me, read_done{[this, waits, found] {
-                                                     take(*waits, std::move(*found));
-                                                   }});
-                                  });
+    auto got = setup_.store->read(
+        setup_.log, waits->request.from, limits, [this, me = myself(), waits](result<store::read_result> later) {
+          auto found = std::make_shared<result<store::read_result>>(std::move(later));
+          caf::anon_send(me, read_done{[this, waits, found] { take(*waits, std::move(*found)); }});
+        });
     if (!got) return;
     --outstanding_;
     take(*waits, std::move(*got));
@@ -304,8 +301,8 @@ private:
       setup_.metrics->fetches.add();
       setup_.metrics->fetched_bytes.add(static_cast<double>(it.outcome.bytes));
     }
-    const bool watches = it.which == round::first && it.request.watch_until && !it.outcome.refused &&
-                         !it.outcome.diverging;
+    const bool watches =
+        it.which == round::first && it.request.watch_until && !it.outcome.refused && !it.outcome.diverging;
     const auto seen = it.outcome.high_watermark;
     it.request.answer(std::move(it.outcome));
     if (!watches) return;
@@ -386,9 +383,8 @@ private:
     auto mark = core_ && !retired_ ? core_->mark(true) : std::nullopt;
     if (!mark) return end();
     ++outstanding_;
-    setup_.store->put_mark(setup_.log, std::move(*mark), [me = myself(), end](const auto&) {
-      caf::anon_send(me, read_done{end});
-    });
+    setup_.store->put_mark(setup_.log, std::move(*mark),
+                           [me = myself(), end](const auto&) { caf::anon_send(me, read_done{end}); });
   }
 
   partition_setup setup_;

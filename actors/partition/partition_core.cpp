@@ -14,7 +14,9 @@ namespace {
 /// A mark is put off this often for its size: about a minute.
 constexpr unsigned put_off_max = 12;
 
-std::int64_t milliseconds(wall_time at) noexcept { return at.time_since_epoch().count(); }
+std::int64_t milliseconds(wall_time at) noexcept {
+  return at.time_since_epoch().count();
+}
 
 /// Settings may say "any age" with the greatest number there is.
 std::int64_t saturated(std::int64_t at, std::int64_t by) noexcept {

@@ -63,8 +63,8 @@ result<std::optional<producers::place>> producers::check(const sequence_range& r
     return {errc::invalid_producer_epoch, who() + " is fenced off by epoch " + std::to_string(last.epoch.value())};
   const auto expected = range.epoch > last.epoch ? 0 : following(last.last);
   if (range.first != expected)
-    return {errc::out_of_order_sequence, who() + " sent sequence " + std::to_string(range.first) + ", expected " +
-                                             std::to_string(expected)};
+    return {errc::out_of_order_sequence,
+            who() + " sent sequence " + std::to_string(range.first) + ", expected " + std::to_string(expected)};
   return std::optional<place>{};
 }
 

@@ -12,14 +12,16 @@ namespace {
 constexpr std::size_t record_errors_max = 100;
 constexpr std::uint16_t known_attributes = 0x3f;
 
-error invalid(std::string text) { return {errc::invalid_record, std::move(text)}; }
+error invalid(std::string text) {
+  return {errc::invalid_record, std::move(text)};
+}
 
 /// The records of an uncompressed batch: one piece.
 class flat_input {
 public:
   explicit flat_input(byte_view bytes) noexcept : at{bytes.data()}, end{at + bytes.size()} {}
   /// Would like `wanted` bytes in one piece. Fewer are there only where the input ends.
-  void gather(std::size_t /*wanted*/) const noexcept {}
+  void gather(std::ptrdiff_t /*wanted*/) const noexcept {}
   bool skip(std::int64_t bytes) noexcept {
     if (bytes > end - at) return false;
     at += bytes;
@@ -36,8 +38,8 @@ class packed_input {
 public:
   explicit packed_input(decompressor& from) noexcept : from_{from} {}
 
-  void gather(std::size_t wanted) {
-    while (static_cast<std::size_t>(end - at) < wanted && !ended_) {
+  void gather(std::ptrdiff_t wanted) {
+    while (end - at < wanted && !ended_) {
       const auto rest = static_cast<std::size_t>(end - at);
       std::copy(at, end, rest_);
       auto piece = from_.next();
@@ -71,24 +73,48 @@ private:
   std::optional<error> failure_;
 };
 
-constexpr std::size_t varint_bytes_max = 10;
+constexpr int varint_bytes_max = 10;
 static_assert(varint_bytes_max * 3 <= decompressor::headroom);
 
-/// A zig-zag varint of at most 64 bits; false where none stands.
+constexpr std::int64_t unzigzag(std::uint64_t raw) noexcept {
+  return static_cast<std::int64_t>(raw >> 1) ^ -static_cast<std::int64_t>(raw & 1);
+}
+
+/// A zig-zag varint of at most 64 bits at the input's place, which moves behind it. How many bytes it took; 0: none
+/// stands there.
 template <class Input>
-bool read_varint(Input& in, std::int64_t& value) {
-  if (in.end - in.at < std::ptrdiff_t{varint_bytes_max}) in.gather(varint_bytes_max);
+[[gnu::noinline]] int read_long_varint(Input& in, std::int64_t& value) {
   std::uint64_t raw = 0;
-  for (unsigned shift = 0; shift < 64 && in.at != in.end; shift += 7) {
+  for (int taken = 1; taken <= varint_bytes_max && in.at != in.end; ++taken) {
     const auto byte = static_cast<std::uint64_t>(*in.at++);
-    if (shift == 63 && byte > 1) return false;
-    raw |= (byte & 0x7f) << shift;
+    if (taken == varint_bytes_max && byte > 1) return 0;
+    raw |= (byte & 0x7f) << (7 * (taken - 1));
     if (byte < 0x80) {
-      value = static_cast<std::int64_t>(raw >> 1) ^ -static_cast<std::int64_t>(raw & 1);
-      return true;
+      value = unzigzag(raw);
+      return taken;
     }
   }
-  return false;
+  return 0;
+}
+template <class Input>
+[[gnu::always_inline]] inline int read_varint(Input& in, std::int64_t& value) {
+  if (in.end - in.at < varint_bytes_max) [[unlikely]] {
+    in.gather(varint_bytes_max);
+    return read_long_varint(in, value);
+  }
+  // Nearly all lengths and deltas take one or two bytes.
+  const auto low = static_cast<std::uint64_t>(in.at[0]), high = static_cast<std::uint64_t>(in.at[1]);
+  if (low < 0x80) {
+    value = unzigzag(low);
+    in.at += 1;
+    return 1;
+  }
+  if (high < 0x80) {
+    value = unzigzag((low & 0x7f) | high << 7);
+    in.at += 2;
+    return 2;
+  }
+  return read_long_varint(in, value);
 }
 
 struct record_head {
@@ -104,7 +130,7 @@ public:
   /// Reads one record to its end. False: it does not parse.
   bool read(record_head& head) {
     std::int64_t length = 0;
-    if (!read_varint(in_, length) || length < 1 || length > std::numeric_limits<std::int32_t>::max()) return false;
+    if (read_varint(in_, length) == 0 || length < 1 || length > std::numeric_limits<std::int32_t>::max()) return false;
     left_ = length;
     std::int64_t headers = 0;
     if (!skip(1) || !number(head.timestamp_delta) || !number(head.offset_delta) || !nullable_bytes() ||
@@ -121,12 +147,9 @@ public:
 
 private:
   bool number(std::int64_t& value) {
-    // What is gathered may move the bytes, so the length is taken from how many were read.
-    if (in_.end - in_.at < std::ptrdiff_t{varint_bytes_max}) in_.gather(varint_bytes_max);
-    const auto* const before = in_.at;
-    if (!read_varint(in_, value)) return false;
-    left_ -= in_.at - before;
-    return left_ >= 0;
+    const int taken = read_varint(in_, value);
+    left_ -= taken;
+    return taken != 0 && left_ >= 0;
   }
   bool skip(std::int64_t bytes) {
     left_ -= bytes;
@@ -188,13 +211,14 @@ std::optional<error> check_frame(byte_view bytes) {
   if (bytes.size() <= magic_at) return error{errc::corrupt_batch, "cut off before the batch's version"};
   const auto magic = load_be<std::int8_t>(bytes.data() + magic_at);
   if (magic != 2)
-    return invalid("message format " + std::to_string(magic) + "; only record batches (2) are taken: configure the "
+    return invalid("message format " + std::to_string(magic) +
+                   "; only record batches (2) are taken: configure the "
                    "client for Kafka 0.11 or later");
   const auto length = load_be<std::int32_t>(bytes.data() + 8);
   constexpr std::int32_t length_min = batch_header::header_bytes - batch_header::length_from;
   if (length < length_min || static_cast<std::size_t>(length) > bytes.size() - batch_header::length_from)
-    return error{errc::corrupt_batch, "batch length " + std::to_string(length) + " with " +
-                                          std::to_string(bytes.size()) + " bytes in all"};
+    return error{errc::corrupt_batch,
+                 "batch length " + std::to_string(length) + " with " + std::to_string(bytes.size()) + " bytes in all"};
   if (bytes.size() != batch_header{bytes}.size()) return invalid("more than one record batch for a partition");
   return {};
 }
@@ -312,10 +336,10 @@ result<std::optional<record_place>> first_at_time(byte_view batch, std::int64_t 
   return found;
 }
 
-result<std::optional<record_place>> first_at_latest_time(byte_view batch, decompressor& unpacker) {
+result<std::optional<record_place>> first_at_latest_time(byte_view batch, log_offset from, decompressor& unpacker) {
   std::optional<record_place> found;
   const auto visited = visit_records(batch, unpacker, [&](record_place place) {
-    if (!found || place.timestamp > found->timestamp) found = place;
+    if (place.offset >= from && (!found || place.timestamp > found->timestamp)) found = place;
     return true;
   });
   if (!visited) return visited.error();

@@ -106,7 +106,7 @@ result<void> visit_records(byte_view batch, decompressor&, const std::function<b
 /// The first record at or above `from` that is not older than `timestamp`.
 result<std::optional<record_place>> first_at_time(byte_view batch, std::int64_t timestamp, log_offset from,
                                                   decompressor&);
-/// The first of the records with the greatest timestamp.
-result<std::optional<record_place>> first_at_latest_time(byte_view batch, decompressor&);
+/// The first of the records at or above `from` with the greatest timestamp.
+result<std::optional<record_place>> first_at_latest_time(byte_view batch, log_offset from, decompressor&);
 
 }  // namespace troupe

@@ -115,16 +115,17 @@ list_offsets::outcome find_by_time(store::log_store& store, log_id log, time_sea
     return out;
   };
   while (search.from < search.end) {
-    const auto hit = latest ? store.latest_time(log, search.end)
-                            : store.find_time(log, search.timestamp, search.from, search.end);
+    const auto hit =
+        latest ? store.latest_time(log, search.end) : store.find_time(log, search.timestamp, search.from, search.end);
     if (!hit) return fail(hit.error());
     if (!*hit) return out;
-    const auto read = read_now(store, log, (*hit)->base, {search.end, 1, true});
+    // The batch may begin below the log's start, where nothing may be read.
+    const auto read = read_now(store, log, std::max((*hit)->base, search.from), {search.end, 1, true});
     if (!read) return fail(read.error());
     if (read->slices.empty()) return out;
     const auto bytes = read->slices.front().load();
     if (!bytes) return fail(bytes.error());
-    const auto place = latest ? first_at_latest_time(*bytes, unpacker)
+    const auto place = latest ? first_at_latest_time(*bytes, search.from, unpacker)
                               : first_at_time(*bytes, search.timestamp, search.from, unpacker);
     if (!place) return fail(place.error());
     if (*place) {

@@ -65,9 +65,7 @@ public:
   void add(entry_kind, log_id, log_offset base, std::int64_t extra = 0, shared_bytes payload = {});
 
   bool empty() const { return entries_.empty(); }
-  std::size_t size() const {
-    return block_header_bytes + entries_.size() * directory_entry_bytes + payload_bytes_;
-  }
+  std::size_t size() const { return block_header_bytes + entries_.size() * directory_entry_bytes + payload_bytes_; }
   std::size_t payload_bytes() const { return payload_bytes_; }
   /// Brings entries of one log together, keeping their order, and lays out the payloads.
   void arrange();

@@ -10,7 +10,9 @@ constexpr unsigned lanes_max = 64;
 
 using bytes = std::vector<std::byte>;
 
-bytes key_of(char kind) { return {static_cast<std::byte>(kind)}; }
+bytes key_of(char kind) {
+  return {static_cast<std::byte>(kind)};
+}
 bytes key_of(log_id id) {
   bytes key(5, std::byte{'L'});
   store_be(key.data() + 1, id.value());
@@ -45,8 +47,12 @@ bytes value_of(const catalogue::segment_row& row) {
   return value;
 }
 
-std::uint8_t u8(std::byte b) { return std::to_integer<std::uint8_t>(b); }
-bool is_level(std::uint8_t n) { return n <= static_cast<std::uint8_t>(durability::interval); }
+std::uint8_t u8(std::byte b) {
+  return std::to_integer<std::uint8_t>(b);
+}
+bool is_level(std::uint8_t n) {
+  return n <= static_cast<std::uint8_t>(durability::interval);
+}
 
 }  // namespace
 

@@ -109,8 +109,8 @@ bool chain::take_batches(work& w, gathered& g, bool full, outcome& out) {
       to_.counters.refused_batches += w.batches.size() - w.taken;
       if (follows) {
         const error why{errc::storage_full, "less space is free than the reserve of this data directory"};
-        const bool told = std::any_of(out.logs.begin(), out.logs.end(),
-                                      [&](const auto& o) { return o.log == w.log && o.refused; });
+        const bool told =
+            std::any_of(out.logs.begin(), out.logs.end(), [&](const auto& o) { return o.log == w.log && o.refused; });
         if (!told) out.logs.push_back({w.log, end, why});
       }
       return true;
@@ -159,8 +159,9 @@ bool chain::take(work& w, gathered& g, bool full, outcome& out) {
       if (known != g.ends.end()) return false;  // boundaries are known of what is written only
       auto cut = journal_.boundary(w.log, w.at);
       if (!cut) {
-        out.answer(w, error{errc::storage_damaged, "log " + std::to_string(w.log.value()) + " cannot be truncated at " +
-                                                       std::to_string(w.at.value()) + ": the index there is unreadable"});
+        out.answer(w,
+                   error{errc::storage_damaged, "log " + std::to_string(w.log.value()) + " cannot be truncated at " +
+                                                    std::to_string(w.at.value()) + ": the index there is unreadable"});
         return true;
       }
       g.block.add(entry_kind::truncate, w.log, *cut);

@@ -58,8 +58,8 @@ struct work {
   shared_bytes state;          ///< mark
   segment_no source{0};        ///< copy: where the batches lie now
   log_store::done done;
-  std::size_t taken{0};     ///< batches that earlier blocks took
-  std::uint64_t bytes{0};   ///< of all batches, for the queue's bound
+  std::size_t taken{0};    ///< batches that earlier blocks took
+  std::uint64_t bytes{0};  ///< of all batches, for the queue's bound
 };
 
 /// What a block brought about, to be told after the journal's lock is free.
@@ -140,8 +140,8 @@ private:
     std::uint64_t written_before{0};  ///< bytes that this process had written to the chain when it began
     std::uint64_t bytes{0};
     std::uint64_t data_bytes{0};
-    std::vector<index_run> runs;                            ///< sealed
-    std::vector<std::pair<log_id, standing>> standings;     ///< ended: as they go into the index
+    std::vector<index_run> runs;                         ///< sealed
+    std::vector<std::pair<log_id, standing>> standings;  ///< ended: as they go into the index
   };
   struct gathered {
     block_builder block;

@@ -8,7 +8,9 @@ namespace troupe::store {
 
 // -- rows of sealed segments ----------------------------------------------------------------------------
 
-std::shared_ptr<const row_list> chain::cached(segment_no no, log_id id) { return to_.cache.get({this, no, id}); }
+std::shared_ptr<const row_list> chain::cached(segment_no no, log_id id) {
+  return to_.cache.get({this, no, id});
+}
 
 std::shared_ptr<const row_list> chain::load(segment_no no, log_id id) {
   if (auto rows = cached(no, id)) return rows;
@@ -62,7 +64,6 @@ std::shared_ptr<const row_list> chain::rebuild_rows(segment_no no, log_id id, st
   if (it == segments_.end()) return nullptr;
   const auto file = it->second.file;
   const auto segment_id = it->second.id, next = it->second.next;
-  auto keep = it->second.standings;
   const auto logs = journal_.logs();
   if (lock) lock->unlock();
 
@@ -81,7 +82,8 @@ std::shared_ptr<const row_list> chain::rebuild_rows(segment_no no, log_id id, st
     rows = alone.resident(no);
     index_summary fresh{segment_id, no, next, 0, {}, {}};
     // Only the newest segment's standings are ever used; they are what the checkpoint and the entries say.
-    for (auto l : logs) fresh.standings.emplace_back(l, alone.stands(l));
+    for (auto l : logs)
+      if (alone.touched(l)) fresh.standings.emplace_back(l, alone.stands(l));
     const auto bytes = encode_index(std::move(fresh), rows);
     tell(notice::level::warn, "index_rebuilt", "segment=" + file->path());
     if (file->write_index(bytes)) summary = decode_index(bytes, no, bytes.size());

@@ -120,6 +120,12 @@ bool chain::seal_next() {
   index_summary summary{s.id, no, s.next, 0, {}, s.standings};
   lock.unlock();
 
+  // The rows leave out what later entries cancelled, while the standings are of the segment's end. So those entries
+  // must be durable before the index is: otherwise a power cut takes them back, but not the rows.
+  if (settings_.level == durability::interval) {
+    sync();
+    if (to_.counters.failed) return false;
+  }
   const auto bytes = encode_index(std::move(summary), rows);
   auto decoded = decode_index(bytes, no, bytes.size());
   TROUPE_CHECK(decoded.has_value());

@@ -77,11 +77,22 @@ void journal::forget_segment(segment_no no) {
 
 // -- entries --------------------------------------------------------------------------------------------
 
+void journal::mend(log_id id, log& l, log_offset base) {
+  if (base >= l.end) return;
+  if (base < l.start) {  // even below the start: a restart was lost
+    restart(id, base);
+    suspect(id, base);
+    return;
+  }
+  cut(id, base);
+  // How far down it went nobody knows: what is left may be what it took away.
+  suspect(id, l.start);
+}
+
 void journal::append(log_id id, const row& r) {
   auto* l = touch(id);
   if (!l) return;
-  // Below the end: the truncation in between was in a block that is lost.
-  if (r.base < l->end) cut(id, std::max(l->start, r.base));
+  mend(id, *l, r.base);
   extend(id, *l, r);
   l->end = r.end();
   note_epoch(*l, r.epoch, r.base);
@@ -202,7 +213,7 @@ void journal::note_epoch(log& l, leader_epoch epoch, log_offset base) {
 void journal::lose(log_id id, log_offset base, log_offset end, leader_epoch epoch) {
   auto* l = touch(id);
   if (!l) return;
-  if (base < l->end) cut(id, std::max(l->start, base));
+  mend(id, *l, base);
   l->end = std::max(l->end, end);
   note_epoch(*l, epoch, base);
   suspect(id, base);

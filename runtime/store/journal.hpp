@@ -163,6 +163,8 @@ private:
   void note_epoch(log&, leader_epoch, log_offset);
   static void cut_tables(log&, log_offset end);
   static std::optional<log_offset> first_gap(const log&);
+  /// A batch that begins below the end: the truncation or restart before it was in a block that is lost.
+  void mend(log_id, log&, log_offset base);
   void extend(log_id, log&, const row&);
 
   row_source& source_;

@@ -26,8 +26,12 @@ namespace fs = std::filesystem;
 error failure(errc code, const std::string& what, const std::string& path, int number) {
   return {code, what + " " + path + ": " + std::generic_category().message(number)};
 }
-bool means_full(int number) { return number == ENOSPC || number == EDQUOT; }
-errc code_of(int number) { return means_full(number) ? errc::storage_full : errc::storage_failed; }
+bool means_full(int number) {
+  return number == ENOSPC || number == EDQUOT;
+}
+errc code_of(int number) {
+  return means_full(number) ? errc::storage_full : errc::storage_failed;
+}
 
 std::shared_ptr<const int> own_descriptor(int fd) {
   return {new int{fd}, [](const int* p) {
@@ -234,7 +238,9 @@ private:
   int write_fd_{-1};
 };
 
-constexpr const char* level_name(durability level) { return level == durability::group ? "group" : "interval"; }
+constexpr const char* level_name(durability level) {
+  return level == durability::group ? "group" : "interval";
+}
 
 class lmdb_device final : public segment_device {
 public:

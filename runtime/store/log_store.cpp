@@ -171,8 +171,7 @@ std::uint64_t memory_bytes() {
 result<void> check_options(const options& o) {
   auto refuse = [](const char* what) { return error{errc::invalid_config, what}; };
   if (o.lanes > 8) return refuse("the store takes at most 8 lanes");
-  if (o.segment_bytes < (1ull << 20) || o.segment_bytes > (4ull << 30))
-    return refuse("a segment has 1 MiB to 4 GiB");
+  if (o.segment_bytes < (1ull << 20) || o.segment_bytes > (4ull << 30)) return refuse("a segment has 1 MiB to 4 GiB");
   if (o.block_bytes < 4096 || o.block_bytes > (64ull << 20)) return refuse("a block has 4 KiB to 64 MiB");
   if (o.segment_age <= 0ms) return refuse("the age of a segment must be positive");
   if (o.interval < 1ms) return refuse("the interval between syncs must be at least 1 ms");
@@ -182,8 +181,8 @@ result<void> check_options(const options& o) {
 
 result<void> store_shell::open(const std::filesystem::path& directory) {
   if (auto checked = check_options(options_); !checked) return checked;
-  // LMDB allocates the pages of a block with malloc at each commit. By default glibc would give blocks of this size back
-  // to the kernel each time and pay for fresh pages: measured, a third of the throughput and twice the CPU.
+  // LMDB allocates the pages of a block with malloc at each commit. By default glibc would give blocks of this size
+  // back to the kernel each time and pay for fresh pages: measured, a third of the throughput and twice the CPU.
   ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
 
@@ -213,12 +212,13 @@ result<void> store_shell::open(const std::filesystem::path& directory) {
   for (const auto& row : catalogue_->logs())
     logs_of[2 * row.lane + static_cast<unsigned>(row.info.level)].push_back(row.info.id);
   for (unsigned i = 0; i < catalogue_->lanes(); ++i)
-    lanes_.push_back(std::make_unique<store::lane>(
-        i, options_, hot_bytes / catalogue_->lanes(),
-        chain::surroundings{*device_, *catalogue_, cache_, counters_, notice_}, *space_));
+    lanes_.push_back(
+        std::make_unique<store::lane>(i, options_, hot_bytes / catalogue_->lanes(),
+                                      chain::surroundings{*device_, *catalogue_, cache_, counters_, notice_}, *space_));
   for (unsigned i = 0; i < catalogue_->lanes(); ++i)
     for (auto level : {durability::group, durability::interval})
-      if (auto ready = lanes_[i]->of(level).recover(logs_of[2 * i + static_cast<unsigned>(level)]); !ready) return ready;
+      if (auto ready = lanes_[i]->of(level).recover(logs_of[2 * i + static_cast<unsigned>(level)]); !ready)
+        return ready;
   for (const auto& row : catalogue_->logs()) note(row);
 
   for (auto& l : lanes_) writers_.emplace_back([lane = l.get()] { lane->run(); });

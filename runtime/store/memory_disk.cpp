@@ -171,7 +171,9 @@ std::uint64_t memory_disk::used() const {
 // -- memory_table ---------------------------------------------------------------------------------------
 
 namespace {
-std::vector<std::byte> vector_of(byte_view bytes) { return {bytes.begin(), bytes.end()}; }
+std::vector<std::byte> vector_of(byte_view bytes) {
+  return {bytes.begin(), bytes.end()};
+}
 }  // namespace
 
 result<std::optional<std::vector<std::byte>>> memory_table::get(byte_view key) const {

@@ -8,9 +8,9 @@
 #include "runtime/store/segment_device.hpp"
 #include "runtime/store/table.hpp"
 
-/// Twins of the disk for tests and simulation: same seams, memory underneath, faults on demand. Segments look like LMDB's
-/// files: a block starts 16 bytes into a page, pages of other content lie between. What was not synced may be lost
-/// page by page. Thread-safe, and deterministic for one thread.
+/// Twins of the disk for tests and simulation: same seams, memory underneath, faults on demand. Segments look like
+/// LMDB's files: a block starts 16 bytes into a page, pages of other content lie between. What was not synced may be
+/// lost page by page. Thread-safe, and deterministic for one thread.
 namespace troupe::store {
 
 class memory_disk final : public segment_device {

@@ -5,7 +5,9 @@
 namespace troupe::store {
 namespace {
 
-bool has_state(const entry& e) { return e.kind == entry_kind::mark || e.kind == entry_kind::checkpoint; }
+bool has_state(const entry& e) {
+  return e.kind == entry_kind::mark || e.kind == entry_kind::checkpoint;
+}
 
 row row_of(const entry& e, std::uint64_t position, std::uint32_t block) {
   row r;
@@ -24,8 +26,7 @@ row row_of(const entry& e, std::uint64_t position, std::uint32_t block) {
 
 /// A block at `position`, if there is one; `bytes` is a buffer that is used again and again.
 result<std::optional<scanned_block>> read_block(const segment_file& file, std::uint64_t id, std::uint64_t position,
-                                                std::uint64_t file_bytes, std::vector<std::byte>& bytes,
-                                                bool& broken) {
+                                                std::uint64_t file_bytes, std::vector<std::byte>& bytes, bool& broken) {
   std::byte head[block_header_bytes];
   if (auto read = file.read(position, head); !read) return read.error();
   const auto header = peek_block(head, id, file_bytes - position);
@@ -89,17 +90,16 @@ result<scan_result> scan_segment(const segment_file& file, std::uint64_t segment
   }
   std::stable_sort(out.blocks.begin(), out.blocks.end(),
                    [](const auto& a, const auto& b) { return a.header.sequence < b.header.sequence; });
-  // A sequence can be there twice only if a commit failed half-way, its trace could not be removed, and the sequence was
-  // used again. The one that its successor names is the real one.
+  // A sequence can be there twice only if a commit failed half-way, its trace could not be removed, and the sequence
+  // was used again. The one that its successor names is the real one.
   auto& all = out.blocks;
   for (std::size_t i = 0; i + 1 < all.size();) {
     if (all[i].header.sequence != all[i + 1].header.sequence) {
       ++i;
       continue;
     }
-    auto next = std::find_if(all.begin() + static_cast<std::ptrdiff_t>(i), all.end(), [&](const auto& b) {
-      return b.header.sequence == all[i].header.sequence + 1;
-    });
+    auto next = std::find_if(all.begin() + static_cast<std::ptrdiff_t>(i), all.end(),
+                             [&](const auto& b) { return b.header.sequence == all[i].header.sequence + 1; });
     const bool keep_first = next != all.end() && next->header.previous_crc == all[i].header.crc;
     all.erase(all.begin() + static_cast<std::ptrdiff_t>(keep_first ? i + 1 : i));
   }
@@ -119,8 +119,7 @@ void apply_block(journal& j, const block_header& header, segment_no first, std::
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& e = entries[i];
     const bool bad = skip && (*skip)[i];
-    if (!copies.empty() &&
-        (e.kind != entry_kind::moved || e.log != copied || e.base != copies.back().end() || bad))
+    if (!copies.empty() && (e.kind != entry_kind::moved || e.log != copied || e.base != copies.back().end() || bad))
       flush();
     switch (e.kind) {
       case entry_kind::batch:
@@ -186,9 +185,10 @@ replay_report replay(journal& j, const scan_result& scan, segment_no first, std:
     for (std::size_t k = 0; k < b.entries.size(); ++k) {
       if (!b.bad[k]) continue;
       const auto& e = b.entries[k];
-      report.damages.push_back({"position=" + std::to_string(b.position + e.position) + " block=" +
-                                std::to_string(sequence) + " log=" + std::to_string(e.log.value()) + " base=" +
-                                std::to_string(e.base.value()) + " end=" + std::to_string(e.base.value() + e.offsets)});
+      report.damages.push_back({"position=" + std::to_string(b.position + e.position) +
+                                " block=" + std::to_string(sequence) + " log=" + std::to_string(e.log.value()) +
+                                " base=" + std::to_string(e.base.value()) +
+                                " end=" + std::to_string(e.base.value() + e.offsets)});
     }
     apply_block(j, b.header, first, b.position, b.entries, b.states, b.whole ? nullptr : &b.bad);
     report.next = sequence + 1;

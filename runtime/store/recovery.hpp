@@ -10,9 +10,9 @@
 ///
 /// The scan looks at every page for a block of this segment (magic and random segment id), whatever LMDB's tree says:
 /// after a power cut the last acknowledged block may be on disk while the page that points to it is not. Blocks are
-/// then taken in sequence. Each says below which sequence everything was synced when it was written, so a bad or missing
-/// block is either **damage** (it was synced once: name it, go on behind it) or the **torn tail** of what was never
-/// acknowledged as durable (forget it and everything after it). No knowledge of how the process ended is needed.
+/// then taken in sequence. Each says below which sequence everything was synced when it was written, so a bad or
+/// missing block is either **damage** (it was synced once: name it, go on behind it) or the **torn tail** of what was
+/// never acknowledged as durable (forget it and everything after it). No knowledge of how the process ended is needed.
 namespace troupe::store {
 
 struct scanned_block {
@@ -44,7 +44,8 @@ struct replay_report {
   std::uint64_t next{0};         ///< sequence after the last block taken
   std::uint64_t torn_blocks{0};  ///< forgotten
 };
-/// Applies the blocks to the journal, whose newest segment must be this one. `synced`: blocks below were certainly synced.
+/// Applies the blocks to the journal, whose newest segment must be this one. `synced`: blocks below were certainly
+/// synced.
 replay_report replay(journal&, const scan_result&, segment_no, std::uint64_t synced);
 
 }  // namespace troupe::store

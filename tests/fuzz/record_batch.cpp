@@ -1,5 +1,6 @@
 // What a produce request brings for one partition: checked, unpacked, walked, stamped, searched by time. The first byte
-// chooses how: bit 0 repairs length, CRC and counts first, so that the fuzzer gets past the checks that guard the rest.
+// chooses how: bit 0 repairs length, CRC and counts first, so that the fuzzer gets past the checks that guard the rest;
+// bit 1 takes the bytes as a header and plain records and packs these with each codec: all must be judged alike.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -8,6 +9,7 @@
 #include "actors/partition/partition_core.hpp"
 #include "actors/partition/record_batch.hpp"
 #include "runtime/base/crc32c.hpp"
+#include "tests/unit/partition/batches.hpp"
 
 namespace {
 
@@ -47,7 +49,19 @@ void check_one(std::vector<std::byte> bytes, decompressor& unpacker) {
   require(first_at_time(bytes, latest, log_offset{0}, unpacker).ok());
   stamp_append_time(bytes, 42);
   require(header.crc() == crc32c(byte_view{bytes}.subspan(batch_header::crc_from)));
-  require(first_at_latest_time(bytes, unpacker).value().value() == record_place{log_offset{1000}, 42});
+  require(first_at_latest_time(bytes, log_offset{0}, unpacker).value().value() == record_place{log_offset{1000}, 42});
+}
+
+bool taken(std::vector<std::byte> plain, compression codec, bool framed, decompressor& unpacker) {
+  const auto head = plain.begin() + batch_header::header_bytes;
+  const auto packed = testing_batches::pack(codec, byte_view{plain}.subspan(batch_header::header_bytes), framed);
+  plain.erase(head, plain.end());
+  testing_batches::append(plain, packed);
+  store_be(plain.data() + 21, static_cast<std::uint16_t>(codec));
+  repair(plain);
+  batch_rules rules;
+  rules.bytes_max = 2 << 20;
+  return !check_batch(plain, rules, unpacker).refused;
 }
 
 }  // namespace
@@ -64,6 +78,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   auto& unpacker = decompressor::of_this_thread();
   if ((how & 1) != 0 && bytes.size() >= batch_header::header_bytes) repair(bytes);
+  if ((how & 2) != 0 && bytes.size() >= batch_header::header_bytes) {
+    const bool as_it_is = taken(bytes, compression::none, false, unpacker);
+    for (auto codec : {compression::gzip, compression::snappy, compression::lz4, compression::zstd})
+      for (const bool framed : {false, true}) require(taken(bytes, codec, framed, unpacker) == as_it_is);
+    return 0;
+  }
   check_one(bytes, unpacker);
   (void)visit_records(bytes, unpacker, [](record_place) { return true; });
   return 0;

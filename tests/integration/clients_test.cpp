@@ -64,7 +64,8 @@ protected:
       const auto partition = static_cast<int>(std::strtol(record.c_str(), &end, 10));
       const auto offset = std::strtol(end, &end, 10);
       // The key is the line's first field; without one, "key,value" begins with the comma.
-      const auto line = std::string_view{record}.substr(static_cast<std::size_t>(end - record.c_str()) + (keyed ? 1 : 2));
+      const auto line =
+          std::string_view{record}.substr(static_cast<std::size_t>(end - record.c_str()) + (keyed ? 1 : 2));
       const auto at = place.find(line);
       ASSERT_NE(at, place.end()) << "no such line: " << line;
       auto& p = partitions[partition];
@@ -142,19 +143,20 @@ TEST_P(ClientsWrite, AndAnotherReadsTheSame) {
   EXPECT_EQ(records[22] & 7, GetParam().codec);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    With, ClientsWrite,
-    ::testing::Values(way{"acks0", {"-X", "acks=0"}}, way{"acks1", {"-X", "acks=1"}},
-                      way{"acksall", {"-X", "acks=all"}}, way{"gzip", {"-z", "gzip"}, 1},
-                      way{"snappy", {"-z", "snappy"}, 2}, way{"lz4", {"-z", "lz4"}, 3}, way{"zstd", {"-z", "zstd"}, 4},
-                      way{"idempotence", {"-X", "enable.idempotence=true"}}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(With, ClientsWrite,
+                         ::testing::Values(way{"acks0", {"-X", "acks=0"}}, way{"acks1", {"-X", "acks=1"}},
+                                           way{"acksall", {"-X", "acks=all"}}, way{"gzip", {"-z", "gzip"}, 1},
+                                           way{"snappy", {"-z", "snappy"}, 2}, way{"lz4", {"-z", "lz4"}, 3},
+                                           way{"zstd", {"-z", "zstd"}, 4},
+                                           way{"idempotence", {"-X", "enable.idempotence=true"}}),
+                         [](const auto& p) { return p.param.name; });
 
 TEST_F(Clients, PythonWritesWithIdempotenceAndEveryAcknowledgedOffsetIsRight) {
   create("python", 3);
   scratch files;
-  auto written = python("client.py", {"produce", "--bootstrap", shared->address(), "--topic", "python", "--record",
-                                      (files / "acked").string(), "--set", "enable.idempotence=true"},
+  auto written = python("client.py",
+                        {"produce", "--bootstrap", shared->address(), "--topic", "python", "--record",
+                         (files / "acked").string(), "--set", "enable.idempotence=true"},
                         cities_text());
   ASSERT_EQ(written.status, 0) << written.err;
   auto acked = lines_of(contents(files / "acked"));
@@ -191,7 +193,8 @@ TEST_F(Clients, ReadsFromAnyOffset) {
     EXPECT_EQ(got.out, std::to_string(from) + " " + cities()[static_cast<std::size_t>(from)] + "\n") << got.err;
   }
   auto tail = kcat(*shared, {"-C", "-q", "-e", "-t", "offsets", "-p", "0", "-o", "-3", "-f", "%o\n"});
-  EXPECT_EQ(lines_of(tail.out), (std::vector<std::string>{std::to_string(n - 3), std::to_string(n - 2), std::to_string(n - 1)}));
+  EXPECT_EQ(lines_of(tail.out),
+            (std::vector<std::string>{std::to_string(n - 3), std::to_string(n - 2), std::to_string(n - 1)}));
   auto beyond = kcat(*shared, {"-C", "-q", "-e", "-t", "offsets", "-p", "0", "-o", std::to_string(n + 1), "-X",
                                "topic.auto.offset.reset=error"});
   EXPECT_NE(beyond.err.find("out of range"), std::string::npos) << beyond.err;
@@ -208,8 +211,8 @@ TEST_F(Clients, ReadsFromATimestamp) {
 TEST_F(Clients, AConsumerThatWaitsHearsOfANewRecordAtOnce) {
   create("tail", 1);
   scratch files;
-  child waiting{{"kcat", "-b", shared->address(), "-C", "-q", "-u", "-t", "tail", "-p", "0", "-o", "end", "-c", "1", "-X",
-                 "fetch.wait.max.ms=30000", "-X", "socket.timeout.ms=60000"},
+  child waiting{{"kcat", "-b", shared->address(), "-C", "-q", "-u", "-t", "tail", "-p", "0", "-o", "end", "-c", "1",
+                 "-X", "fetch.wait.max.ms=30000", "-X", "socket.timeout.ms=60000"},
                 {.out = files / "out"}};
   // The consumer is there once the node has been asked for data that it does not have yet.
   while (shared->metric("troupe_partition_fetches_total") == 0) ASSERT_TRUE(shared->running());

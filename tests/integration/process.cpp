@@ -197,7 +197,9 @@ void node::kill() {
   process_->wait(seconds{30});
 }
 
-bool node::running() { return !process_->wait(milliseconds{0}); }
+bool node::running() {
+  return !process_->wait(milliseconds{0});
+}
 
 double node::metric(std::string_view name) const {
   for (const auto& line : lines_of(http_get(http_port_, "/metrics").body))

@@ -110,7 +110,8 @@ private:
 };
 
 /// kcat against a node, `arguments` after the address.
-outcome kcat(const node&, std::vector<std::string> arguments, std::string_view input = {}, seconds limit = seconds{120});
+outcome kcat(const node&, std::vector<std::string> arguments, std::string_view input = {},
+             seconds limit = seconds{120});
 /// tests/integration/<script> with Debian's Python, which has confluent_kafka.
 outcome python(const std::string& script, std::vector<std::string> arguments, std::string_view input = {},
                seconds limit = seconds{120});

@@ -29,7 +29,9 @@ std::int64_t reader::number(int width) {
   return v;
 }
 
-std::string framed(std::string_view bytes) { return writer{}.blob(bytes).bytes(); }
+std::string framed(std::string_view bytes) {
+  return writer{}.blob(bytes).bytes();
+}
 
 std::string request(int api, int version, std::string_view body, std::int32_t correlation) {
   return framed(writer{}.i16(api).i16(version).i32(correlation).str("raw").raw(body).bytes());
@@ -48,10 +50,10 @@ void varint(std::string& to, std::int64_t value) {
 std::string record_batch(const std::vector<std::string>& values, const batch_options& how) {
   std::string records;
   for (std::size_t i = 0; i < values.size(); ++i) {
-    std::string record(1, '\0');                       // attributes
-    varint(record, 0);                                 // timestamp delta
-    varint(record, static_cast<std::int64_t>(i));      // offset delta
-    varint(record, -1);                                // no key
+    std::string record(1, '\0');                   // attributes
+    varint(record, 0);                             // timestamp delta
+    varint(record, static_cast<std::int64_t>(i));  // offset delta
+    varint(record, -1);                            // no key
     varint(record, static_cast<std::int64_t>(values[i].size()));
     record += values[i];
     varint(record, 0);  // headers
@@ -60,8 +62,17 @@ std::string record_batch(const std::vector<std::string>& values, const batch_opt
   }
   constexpr std::int64_t time = 1'600'000'000'000;
   const auto count = static_cast<std::int64_t>(values.size());
-  const auto summed = writer{}.i16(0).i32(count - 1).i64(time).i64(time).i64(how.producer).i16(how.epoch)
-                          .i32(how.sequence).i32(count).raw(records).bytes();
+  const auto summed = writer{}
+                          .i16(0)
+                          .i32(count - 1)
+                          .i64(time)
+                          .i64(time)
+                          .i64(how.producer)
+                          .i16(how.epoch)
+                          .i32(how.sequence)
+                          .i32(count)
+                          .raw(records)
+                          .bytes();
   const auto crc = crc32c(as_bytes(summed)) ^ (how.right_crc ? 0u : 1u);
   return writer{}.i64(0).i32(static_cast<std::int64_t>(summed.size()) + 9).i32(-1).i8(2).i32(crc).raw(summed).bytes();
 }
@@ -71,8 +82,19 @@ std::string produce_body(std::string_view topic, int partition, std::string_view
 }
 
 std::string fetch_body(std::string_view topic, int partition, std::int64_t offset, std::int32_t wait_ms) {
-  return writer{}.i32(-1).i32(wait_ms).i32(1).i32(1 << 20).i8(0)  // replica, wait, min bytes, max bytes, isolation
-      .i32(1).str(topic).i32(1).i32(partition).i64(offset).i32(1 << 20).bytes();
+  return writer{}
+      .i32(-1)
+      .i32(wait_ms)
+      .i32(1)
+      .i32(1 << 20)
+      .i8(0)  // replica, wait, min bytes, max bytes, isolation
+      .i32(1)
+      .str(topic)
+      .i32(1)
+      .i32(partition)
+      .i64(offset)
+      .i32(1 << 20)
+      .bytes();
 }
 
 // -- connections ------------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ std::map<std::string, std::string> by_place(const std::vector<std::string>& reco
   std::map<std::string, std::string> at;
   for (const auto& r : records) {
     const auto value = r.find(' ', r.find(' ') + 1);
-    if (value != std::string::npos) EXPECT_TRUE(at.emplace(r.substr(0, value), r.substr(value + 1)).second) << r;
+    if (value == std::string::npos) continue;  // a line that was cut by the end of whoever wrote it
+    EXPECT_TRUE(at.emplace(r.substr(0, value), r.substr(value + 1)).second) << r;
   }
   return at;
 }
@@ -100,8 +101,9 @@ TEST_P(Recovery, NothingAcknowledgedIsMissingAfterKillsInMidStream) {
   scratch files;
   write_file(files / "in", cities_text());
   const growing_file acknowledged{files / "acked"};
-  std::vector<std::string> arguments{"produce",  "--bootstrap", n.address(), "--topic", "t", "--timeout", "120",
-                                     "--record", (files / "acked").string()};
+  std::vector<std::string> arguments{"produce", "--bootstrap", n.address(),
+                                     "--topic", "t",           "--timeout",
+                                     "120",     "--record",    (files / "acked").string()};
   for (const auto& s : GetParam().producer) arguments.insert(arguments.end(), {"--set", s});
   // Small batches that come at once: many acknowledgements, so that a kill falls between them.
   for (const auto* s : {"batch.num.messages=200", "linger.ms=0", "retry.backoff.ms=50", "reconnect.backoff.max.ms=200",
@@ -144,12 +146,12 @@ TEST_P(Recovery, NothingAcknowledgedIsMissingAfterKillsInMidStream) {
 
 INSTANTIATE_TEST_SUITE_P(
     Of, Recovery,
-    ::testing::Values(crash{"idempotent", {"enable.idempotence=true"}, {}, true},
-                      crash{"acks_all", {"acks=all"}, {}}, crash{"leader_only", {"acks=1"}, {}},
+    ::testing::Values(crash{"idempotent", {"enable.idempotence=true"}, {}, true}, crash{"acks_all", {"acks=all"}, {}},
+                      crash{"leader_only", {"acks=1"}, {}},
                       crash{"zstd", {"enable.idempotence=true", "compression.type=zstd"}, {}, true},
                       // The process dies, not the machine: what the operating system has is there.
                       crash{"written_only", {"enable.idempotence=true"}, {"durability=interval"}, true}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& p) { return p.param.name; });
 
 TEST(Recovery, ManyKillsInARowLoseNothing) {
   node n;
@@ -166,8 +168,8 @@ TEST(Recovery, ManyKillsInARowLoseNothing) {
 
 TEST(Recovery, TopicsAndTheirSettingsOutliveAKill) {
   node n;
-  auto created = python("topic.py", {"create", "--bootstrap", n.address(), "--topic", "kept", "--partitions", "7", "--set",
-                                     "retention.ms=86400000"});
+  auto created = python("topic.py", {"create", "--bootstrap", n.address(), "--topic", "kept", "--partitions", "7",
+                                     "--set", "retention.ms=86400000"});
   ASSERT_EQ(created.status, 0) << created.err;
   created = python("topic.py", {"create", "--bootstrap", n.address(), "--topic", "gone"});
   ASSERT_EQ(created.status, 0) << created.err;
@@ -190,8 +192,10 @@ TEST(Recovery, ProducerIdsAreNotGivenTwice) {
   const auto three = std::string{"1,a\n2,b\n3,c\n"};
   for (int life = 0; life < 3; ++life) {
     // Were an id given again with sequence 0, the batch would pass for a duplicate and vanish.
-    auto written = python("client.py", {"produce", "--bootstrap", n.address(), "--topic", "t", "--partition", "0", "--set",
-                                        "enable.idempotence=true"}, three);
+    auto written = python(
+        "client.py",
+        {"produce", "--bootstrap", n.address(), "--topic", "t", "--partition", "0", "--set", "enable.idempotence=true"},
+        three);
     ASSERT_EQ(written.status, 0) << written.err;
     n.kill();
     n.start();

@@ -106,7 +106,6 @@ private:
         ++open_;
       }
       ++next_;
-      if (room > 0 && bytes_max_ == 0) break;
     }
     if (open_ == 0) wave_done();
   }
@@ -204,7 +203,10 @@ private:
       if (part.said.refused) {
         out.error_code = code_of(*part.said.refused);
         out.high_watermark = -1;
-        if (const auto* led = topic_route{*now, topic.topic}.led_elsewhere(out.partition_index, setup().node))
+        const bool moved =
+            out.error_code == code::not_leader_or_follower || out.error_code == code::fenced_leader_epoch;
+        const topic_route route{*now, topic.topic};
+        if (const auto* led = moved ? route.led_elsewhere(out.partition_index, setup().node) : nullptr)
           out.current_leader = {led->leader.value(), led->epoch.value()};
         continue;
       }

@@ -105,24 +105,30 @@ public:
 
 private:
   void serve() override {
-    // There is no transaction coordinator. The code that stands for this in the table ends a producer at once, in Java
-    // and in librdkafka; one that says "not available" would be repeated for ever. Clients seldom come this far: they
-    // look for the coordinator first, and see that FindCoordinator is not offered.
-    if (asked.transactional_id) return tell(error{errc::transactions_unavailable, {}});
+    // There is no transaction coordinator. This code ends a producer for good in Java and in librdkafka; any that says
+    // "not available" is repeated for ever, and librdkafka also repeats "unsupported version". Clients seldom come this
+    // far: they look for the coordinator first, and see that FindCoordinator is not offered.
+    if (asked.transactional_id) {
+      told.error_code = counted(code::transactional_id_authorization_failed);
+      told.producer_epoch = -1;
+      return answer(told);
+    }
     // The id and epoch that the request may carry say nothing to us: without transactions the answer is a fresh id.
-    caf::anon_send(setup().controller,
-                   producer_id_request{reply(result<producer_id>{controller_gone},
-                                             [this](result<producer_id> given) { tell(std::move(given)); })});
+    auto take = reply(given{no_producer, controller_gone}, [this](const given& g) {
+      told.producer_id = g.id.value();
+      if (g.refused) told.error_code = code_of(*g.refused);
+      told.producer_epoch = g.refused ? -1 : 0;
+      answer(told);
+    });
+    caf::anon_send(setup().controller, producer_id_request{[take](const result<producer_id>& id) {
+                     take(id.ok() ? given{*id, {}} : given{no_producer, id.error()});
+                   }});
   }
 
-  void tell(result<producer_id> given) {
-    if (given.ok())
-      told.producer_id = given->value();
-    else
-      told.error_code = code_of(given.error());
-    told.producer_epoch = given.ok() ? 0 : -1;
-    answer(told);
-  }
+  struct given {
+    producer_id id;
+    std::optional<error> refused;
+  };
 };
 
 }  // namespace

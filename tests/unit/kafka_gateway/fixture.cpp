@@ -177,7 +177,7 @@ bool GatewayTest::until(const std::string& name_and_labels, const std::function<
   return true;
 }
 
-produce_request produce_of(const std::string& topic, std::int32_t partition, byte_span records, std::int16_t acks) {
+produce_request produce_of(std::string_view topic, std::int32_t partition, byte_span records, std::int16_t acks) {
   produce_request r;
   r.acks = acks;
   r.timeout_ms = 30'000;
@@ -187,7 +187,7 @@ produce_request produce_of(const std::string& topic, std::int32_t partition, byt
   return r;
 }
 
-fetch_request fetch_of(const std::string& topic, std::int32_t partitions, std::int32_t max_wait_ms) {
+fetch_request fetch_of(std::string_view topic, std::int32_t partitions, std::int32_t max_wait_ms) {
   fetch_request r;
   r.max_wait_ms = max_wait_ms;
   r.min_bytes = 1;

@@ -104,11 +104,10 @@ public:
   template <class Response>
   Response hear(std::int16_t version, std::int32_t correlation = 1) {
     frames_.push_back(frame().value_or(std::vector<std::byte>{}));
-    std::int32_t got = 0;
-    auto response = decode_response<Response>(frames_.back(), version, got);
-    if (!response.ok()) throw std::runtime_error{"no answer: " + response.error().text};
-    EXPECT_EQ(got, correlation);
-    return std::move(*response);
+    auto got = decode_response<Response>(frames_.back(), version);
+    if (!got.ok()) throw std::runtime_error{"no answer: " + got.error().text};
+    EXPECT_EQ(got->correlation_id, correlation);
+    return std::move(got->response);
   }
   template <class Response, class Request>
   Response call(const Request& request, std::int16_t version) {
@@ -161,9 +160,9 @@ protected:
 };
 
 /// A produce request with one partition.
-produce_request produce_of(const std::string& topic, std::int32_t partition, byte_span records, std::int16_t acks = -1);
+produce_request produce_of(std::string_view topic, std::int32_t partition, byte_span records, std::int16_t acks = -1);
 /// A fetch request with partitions [0, partitions) of a topic from offset 0.
-fetch_request fetch_of(const std::string& topic, std::int32_t partitions = 1, std::int32_t max_wait_ms = 0);
+fetch_request fetch_of(std::string_view topic, std::int32_t partitions = 1, std::int32_t max_wait_ms = 0);
 std::vector<std::byte> some_bytes(std::size_t size, std::uint64_t seed = 1);
 /// What a partition says that holds [0, watermark) and hands out `slices`.
 fetch::outcome data(std::int64_t watermark, std::vector<store::slice> slices = {});

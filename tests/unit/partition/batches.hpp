@@ -21,7 +21,9 @@ namespace troupe::testing_batches {
 
 using buffer = std::vector<std::byte>;
 
-inline void append(buffer& out, byte_view bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); }
+inline void append(buffer& out, byte_view bytes) {
+  out.insert(out.end(), bytes.begin(), bytes.end());
+}
 inline void append_varint(buffer& out, std::int64_t value) {
   auto raw = (static_cast<std::uint64_t>(value) << 1) ^ static_cast<std::uint64_t>(value >> 63);
   for (; raw >= 0x80; raw >>= 7) out.push_back(static_cast<std::byte>(raw | 0x80));
@@ -152,8 +154,8 @@ struct test_batch {
   buffer encode_records() const {
     buffer plain;
     for (std::size_t i = 0; i < records.size(); ++i)
-      append(plain, encode_record(records[i], records[i].timestamp - records.front().timestamp,
-                                  static_cast<std::int64_t>(i)));
+      append(plain,
+             encode_record(records[i], records[i].timestamp - records.front().timestamp, static_cast<std::int64_t>(i)));
     return plain;
   }
   buffer build() const {

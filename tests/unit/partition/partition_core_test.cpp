@@ -52,10 +52,14 @@ struct PartitionCore : testing::Test {
     return send(std::move(m));
   }
   int send_records(int count, std::int16_t acks = -1) {
-    return send(test_batch{.records = std::vector<test_record>(static_cast<std::size_t>(count), {.timestamp = wall_start.time_since_epoch().count()})}, acks);
+    return send(test_batch{.records = std::vector<test_record>(static_cast<std::size_t>(count),
+                                                               {.timestamp = wall_start.time_since_epoch().count()})},
+                acks);
   }
   void durable(std::int64_t end) { perform(core().durable(log_offset{end})); }
-  void refused(std::int64_t end, errc why = errc::storage_full) { perform(core().refused(log_offset{end}, {why, "test"})); }
+  void refused(std::int64_t end, errc why = errc::storage_full) {
+    perform(core().refused(log_offset{end}, {why, "test"}));
+  }
   const produce::outcome* answer(int number) const {
     for (const auto& [n, out] : answers)
       if (n == number) return &out;
@@ -84,7 +88,8 @@ TEST_F(PartitionCore, GivesOutConsecutiveOffsetsAndStampsThem) {
   EXPECT_EQ(header.epoch(), epoch);
   EXPECT_EQ(appended[1].crc, crc32c(appended[1].bytes.view().subspan(21)));
   EXPECT_EQ(core().end(), log_offset{105});
-  EXPECT_EQ(core().epochs(), (std::vector<store::epoch_start>{{leader_epoch{3}, log_offset{0}}, {epoch, log_offset{100}}}));
+  EXPECT_EQ(core().epochs(),
+            (std::vector<store::epoch_start>{{leader_epoch{3}, log_offset{0}}, {epoch, log_offset{100}}}));
 }
 
 TEST_F(PartitionCore, AnswersWhatIsDurableAndNothingEarlier) {
@@ -155,7 +160,8 @@ TEST_F(PartitionCore, RefusesWhatItMustNotAppend) {
 TEST_F(PartitionCore, RefusesTimesFarFromNowWithTheRecordsNamed) {
   settings.timestamp_before_max = 24h;
   const auto now = wall_start.time_since_epoch().count();
-  const int n = send(test_batch{.records = {{.timestamp = now}, {.timestamp = now + 3'600'001}, {.timestamp = now - 86'400'001}}});
+  const int n = send(
+      test_batch{.records = {{.timestamp = now}, {.timestamp = now + 3'600'001}, {.timestamp = now - 86'400'001}}});
   EXPECT_EQ(refusal(n), errc::invalid_timestamp);
   EXPECT_EQ(answer(n)->records.size(), 2u);
   settings.timestamp_before_max = std::chrono::milliseconds{std::numeric_limits<std::int64_t>::max()};
@@ -641,7 +647,8 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
       std::erase_if(restored.epochs, [&](const auto& e) { return e.start >= restored.end; });
       for (const auto& it : disk) {
         const batch_header header{it.batch.bytes};
-        restored.producers.appended(*sequence_range::of(header), {header.base(), header.end(), 1}, header.end(), at.wall);
+        restored.producers.appended(*sequence_range::of(header), {header.base(), header.end(), 1}, header.end(),
+                                    at.wall);
       }
       durable = restored.end;
       core.emplace(leader_epoch{++epochs}, settings, std::move(restored), at);
@@ -651,7 +658,8 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
     for (const auto& any : clients)
       for (const auto& b : any.batches)
         if (b.acknowledged) {
-          const auto place = std::find_if(disk.begin(), disk.end(), [&](const auto& it) { return it.number == b.number; });
+          const auto place =
+              std::find_if(disk.begin(), disk.end(), [&](const auto& it) { return it.number == b.number; });
           ASSERT_NE(place, disk.end()) << "lost: batch " << b.number << ", step " << step << ", seed " << GetParam();
           ASSERT_EQ(place->batch.base, *b.acknowledged);
           ASSERT_LE(place->batch.base + place->batch.offsets, durable);

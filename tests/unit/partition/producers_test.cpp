@@ -237,12 +237,13 @@ TEST_P(ProducersHistory, FollowsTheRulesAndIsTheSameWhenRebuiltFromTheLog) {
       const auto& last = mine.back().range;
       const auto next = last.last == sequence_max ? 0 : last.last + 1;
       r = range(id, last.epoch.value(), next, 1 + static_cast<std::int32_t>(random.below(4)));
-      if (random.chance(0.2)) r = model.log[random.below(model.log.size())].range;           // a repeat, maybe an old one
-      if (random.chance(0.05)) r.first = static_cast<std::int32_t>(random.below(10));        // a gap
-      if (random.chance(0.05)) r = range(id, static_cast<std::int16_t>(last.epoch.value() + 1),
-                                         random.chance(0.8) ? 0 : next, 2);                  // a new epoch
+      if (random.chance(0.2)) r = model.log[random.below(model.log.size())].range;     // a repeat, maybe an old one
+      if (random.chance(0.05)) r.first = static_cast<std::int32_t>(random.below(10));  // a gap
+      if (random.chance(0.05))
+        r = range(id, static_cast<std::int16_t>(last.epoch.value() + 1), random.chance(0.8) ? 0 : next,
+                  2);  // a new epoch
       if (random.chance(0.05) && last.epoch.value() > 0)
-        r.epoch = producer_epoch{static_cast<std::int16_t>(last.epoch.value() - 1)};         // a zombie
+        r.epoch = producer_epoch{static_cast<std::int16_t>(last.epoch.value() - 1)};  // a zombie
     }
     const auto expected = model.check(r);
     const auto checked = live.check(r);

@@ -95,7 +95,8 @@ TEST_F(RecordBatch, IsRefusedUnlessItIsExactlyOneOfVersionTwo) {
     cut.resize(size);
     EXPECT_EQ(refusal(cut), errc::corrupt_batch) << size;
   }
-  for (std::int32_t length : {48, 0, -1, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()}) {
+  for (std::int32_t length :
+       {48, 0, -1, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()}) {
     auto wrong = good;
     store_be(wrong.data() + 8, length);
     EXPECT_EQ(refusal(wrong), errc::corrupt_batch) << length;
@@ -135,7 +136,8 @@ TEST_F(RecordBatch, WithWrongCountsOrFlagsIsInvalid) {
     sum_again(b);
     return b;
   };
-  for (std::int32_t count : {0, -1, 1, 3, std::numeric_limits<std::int32_t>::max(), std::numeric_limits<std::int32_t>::min()})
+  for (std::int32_t count :
+       {0, -1, 1, 3, std::numeric_limits<std::int32_t>::max(), std::numeric_limits<std::int32_t>::min()})
     EXPECT_EQ(refusal(with([&](std::byte* b) { store_be(b + 57, count); })), errc::invalid_record) << count;
   for (std::int32_t delta : {0, 2, -1, std::numeric_limits<std::int32_t>::max()})
     EXPECT_EQ(refusal(with([&](std::byte* b) { store_be(b + 23, delta); })), errc::invalid_record) << delta;
@@ -192,14 +194,20 @@ TEST_F(RecordBatch, WhoseRecordsDoNotParseIsInvalidWithEveryCodec) {
       {"length too small", with_varint(5, buffer(one.begin() + 1, one.end()))},
       {"length too large", with_varint(static_cast<std::int64_t>(one.size()) + 5, buffer(one.begin() + 1, one.end()))},
       {"varint without end", buffer(20, std::byte{0xff})},
-      {"key longer than the record", joined({with_varint(8, {}), {std::byte{0}, std::byte{0}, std::byte{0}},
-                                             with_varint(1000, buffer(10))})},
-      {"key length -2", joined({with_varint(6, {}), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{3}},
+      {"key longer than the record",
+       joined({with_varint(8, {}), {std::byte{0}, std::byte{0}, std::byte{0}}, with_varint(1000, buffer(10))})},
+      {"key length -2", joined({with_varint(6, {}),
+                                {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{3}},
                                 {std::byte{0}, std::byte{0}}})},
-      {"headers beyond all bounds", joined({with_varint(11, {}), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}},
+      {"headers beyond all bounds", joined({with_varint(11, {}),
+                                            {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}},
                                             with_varint(std::numeric_limits<std::int32_t>::max(), buffer(1))})},
-      {"headers negative", joined({with_varint(6, {}), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}, std::byte{1}}})},
-      {"header key null", joined({with_varint(8, {}), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}, std::byte{2}, std::byte{1}, std::byte{1}}})},
+      {"headers negative",
+       joined(
+           {with_varint(6, {}), {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}, std::byte{1}}})},
+      {"header key null", joined({with_varint(8, {}),
+                                  {std::byte{0}, std::byte{0}, std::byte{0}, std::byte{1}, std::byte{1}, std::byte{2},
+                                   std::byte{1}, std::byte{1}}})},
       {"nothing", {}},
   };
   for (const auto codec : codecs) {
@@ -209,7 +217,8 @@ TEST_F(RecordBatch, WhoseRecordsDoNotParseIsInvalidWithEveryCodec) {
       EXPECT_EQ(refusal(b.wrap(pack(codec, records), count)), errc::invalid_record) << to_string(codec) << ": " << name;
     }
     for (std::size_t size = 0; size < one.size(); ++size)
-      EXPECT_EQ(refusal(test_batch{.codec = codec}.wrap(pack(codec, byte_view{one}.first(size)), 1)), errc::invalid_record)
+      EXPECT_EQ(refusal(test_batch{.codec = codec}.wrap(pack(codec, byte_view{one}.first(size)), 1)),
+                errc::invalid_record)
           << to_string(codec) << " cut at " << size;
   }
 }
@@ -271,7 +280,9 @@ TEST_F(RecordBatch, OfSeveralCompressedFramesIsReadAsOne) {
 
 TEST_F(RecordBatch, NamesTheRecordsWhoseTimeIsOutside) {
   rules.timestamps = {1000, 2000};
-  test_batch b{.records = {{.timestamp = 1000}, {.timestamp = 999}, {.timestamp = -1}, {.timestamp = 2000}, {.timestamp = 2001}}};
+  test_batch b{
+      .records = {
+          {.timestamp = 1000}, {.timestamp = 999}, {.timestamp = -1}, {.timestamp = 2000}, {.timestamp = 2001}}};
   for (const auto codec : codecs) {
     b.codec = codec;
     const auto checked = check(b);
@@ -320,18 +331,23 @@ TEST_F(RecordBatch, StampedWithAppendTimeHasItForEveryRecordAndAValidCrc) {
 
 TEST_F(RecordBatch, IsSearchedByTimeRecordByRecord) {
   for (const auto codec : codecs) {
-    auto b = test_batch{.records = {{.timestamp = 50}, {.timestamp = 10}, {.timestamp = 70}, {.timestamp = 60}, {.timestamp = 70}},
-                        .codec = codec}
-                 .build();
+    auto b =
+        test_batch{
+            .records = {{.timestamp = 50}, {.timestamp = 10}, {.timestamp = 70}, {.timestamp = 60}, {.timestamp = 70}},
+            .codec = codec}
+            .build();
     stamp_batch(b, log_offset{100}, leader_epoch{1});
-    auto at = [&](std::int64_t t, std::int64_t from) { return first_at_time(b, t, log_offset{from}, unpacker).value(); };
+    auto at = [&](std::int64_t t, std::int64_t from) {
+      return first_at_time(b, t, log_offset{from}, unpacker).value();
+    };
     EXPECT_EQ(at(0, 0), (record_place{log_offset{100}, 50}));
     EXPECT_EQ(at(51, 0), (record_place{log_offset{102}, 70}));
     EXPECT_EQ(at(20, 101), (record_place{log_offset{102}, 70}));
     EXPECT_EQ(at(70, 103), (record_place{log_offset{104}, 70}));
     EXPECT_EQ(at(71, 0), std::nullopt);
     EXPECT_EQ(at(0, 105), std::nullopt);
-    EXPECT_EQ(first_at_latest_time(b, unpacker).value(), (record_place{log_offset{102}, 70}));
+    EXPECT_EQ(first_at_latest_time(b, log_offset{0}, unpacker).value(), (record_place{log_offset{102}, 70}));
+    EXPECT_EQ(first_at_latest_time(b, log_offset{103}, unpacker).value(), (record_place{log_offset{104}, 70}));
   }
   auto cut = test_batch{}.build();
   cut.resize(64);

@@ -20,7 +20,9 @@ using namespace testing_batches;
 
 constexpr auto patience = 20s;
 
-std::int64_t now_ms() { return wall_now().time_since_epoch().count(); }
+std::int64_t now_ms() {
+  return wall_now().time_since_epoch().count();
+}
 
 /// A real actor over a real store in a directory of its own.
 struct PartitionActor : testing::Test {
@@ -36,6 +38,7 @@ struct PartitionActor : testing::Test {
   store::durability durability{store::durability::group};
   std::chrono::milliseconds retention_interval{10s};
   int epoch{0};
+  std::uint64_t hot_bytes{0};
 
   PartitionActor() {
     config.set("scheduler.max-threads", 2);
@@ -52,6 +55,7 @@ struct PartitionActor : testing::Test {
     store::options options;
     options.lanes = 1;
     options.reserve_bytes = 1;
+    options.hot_bytes = hot_bytes;
     auto opened = store::log_store::open(scratch.path() / "log", options, [](const store::notice&) {});
     ASSERT_TRUE(opened) << opened.error().text;
     disk = std::move(*opened);
@@ -145,9 +149,11 @@ TEST_F(PartitionActor, StoresAndServesTheBytesThatCame) {
   start();
   buffer expected;
   std::int64_t next = 0;
-  for (const auto codec : {compression::none, compression::gzip, compression::snappy, compression::lz4, compression::zstd}) {
+  for (const auto codec :
+       {compression::none, compression::gzip, compression::snappy, compression::lz4, compression::zstd}) {
     for (const std::int16_t acks : {0, 1, -1}) {
-      test_batch b{.records = {{.timestamp = now_ms(), .value = "a"}, {.timestamp = now_ms(), .value = "b"}}, .codec = codec};
+      test_batch b{.records = {{.timestamp = now_ms(), .value = "a"}, {.timestamp = now_ms(), .value = "b"}},
+                   .codec = codec};
       auto bytes = b.build();
       const auto out = append(bytes, acks);
       ASSERT_FALSE(out.refused) << out.refused->text;
@@ -275,6 +281,18 @@ TEST_F(PartitionActor, FindsRecordsByTimeInsideCompressedBatches) {
   EXPECT_EQ(get(send<delete_records::outcome>(std::move(m))).low_watermark, log_offset{55});
   EXPECT_EQ(list(0).offset, log_offset{55});
   EXPECT_EQ(list(base + 5001).offset, log_offset{55});
+  EXPECT_EQ(list(list_offsets::max_timestamp).offset, log_offset{199});
+}
+
+TEST_F(PartitionActor, ServesWhatIsNoLongerInReachThroughTheReaderThreads) {
+  start();
+  for (int i = 0; i < 10; ++i) append(numbered(i));
+  const auto expected = bytes_of(read(0));
+  hot_bytes = 1;
+  restart();
+  EXPECT_EQ(bytes_of(read(0)), expected);
+  EXPECT_EQ(bytes_of(read(9)).size(), expected.size() / 10);
+  EXPECT_GE(disk->stats().cold_reads, 2u);
 }
 
 TEST_F(PartitionActor, DeletesRecordsForGood) {

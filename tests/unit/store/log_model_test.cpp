@@ -4,8 +4,8 @@
 #include "runtime/store/memory_disk.hpp"
 #include "tests/unit/store/log_support.hpp"
 
-/// Random histories of a chain on the twin of the disk, compared with plain vectors: whatever was appended, cut, trimmed,
-/// restarted, marked, dropped, moved, sealed and crashed, the journal says what the vectors say.
+/// Random histories of a chain on the twin of the disk, compared with plain vectors: whatever was appended, cut,
+/// trimmed, restarted, marked, dropped, moved, sealed and crashed, the journal says what the vectors say.
 namespace troupe::store {
 namespace {
 
@@ -69,7 +69,6 @@ public:
       chain_->write_block(queue, false, wall_time{now_++ * std::chrono::milliseconds{1}}, out);
       for (const auto& l : out.logs) ASSERT_FALSE(l.refused) << l.refused->text;
       for (auto& [done, r] : out.answers) done(r);
-      ASSERT_TRUE(queue.size() < before || queue.front().taken > 0 || !out.logs.empty() || true);
     }
   }
 
@@ -121,7 +120,8 @@ public:
         log.cut(to);
       } else if (kind < 90) {
         // Mostly nearly everything, so that segments die but for a little.
-        const auto keep = random.below(3) ? random.below(std::min<std::uint64_t>(length, 20) + 1) : random.below(length + 1);
+        const auto keep =
+            random.below(3) ? random.below(std::min<std::uint64_t>(length, 20) + 1) : random.below(length + 1);
         const auto to = log.end + -static_cast<std::int64_t>(keep);
         queue.push_back(control(work::kind::trim, id, to));
         log.trim(to);
@@ -143,7 +143,8 @@ public:
       chain_->drop_log(it->first);
       logs.erase(it);
     }
-    if (random.below(10) == 0) chain_->seal_next();
+    while (random.below(4) != 0 && chain_->seal_next()) {
+    }
     if (random.below(15) == 0) chain_->drop_dead();
     if (random.below(5) == 0) chain_->sync();
     if (random.below(6) == 0) {
@@ -152,7 +153,8 @@ public:
       moved += copies.size();
       write(std::move(copies));
     }
-    if (random.below(60) == 0) chain_->roll(wall_time{now_ * std::chrono::milliseconds{1}}, std::chrono::milliseconds{0});
+    if (random.below(60) == 0)
+      chain_->roll(wall_time{now_ * std::chrono::milliseconds{1}}, std::chrono::milliseconds{0});
   }
 
   /// The process dies; with `power`, what was not synced goes.
@@ -248,7 +250,6 @@ TEST_P(LogModel, RandomHistoriesReadLikePlainVectors) {
   EXPECT_FALSE(testing::Test::HasFailure()) << "seed " << seed << "\n" << w.story();
   EXPECT_GT(w.counters().batches_moved, 0u);
   EXPECT_GT(w.counters().segments_dropped, 0u);
-  std::cerr << "moved " << w.moved << " batches " << w.counters().batches_moved << " dropped " << w.counters().segments_dropped << " crashes " << w.crashes << " segs " << w.journal().segments() << "\n";
 }
 
 /// `interval` promises the death of the process, and of a power cut only what was synced.

@@ -119,8 +119,7 @@ inline result<read_result> read_now(log_store& store, log_id id, std::int64_t fr
 }
 
 /// All bytes of the log from `from` to its end, as one text.
-inline result<std::string> read_text(log_store& store, log_id id, std::int64_t from,
-                                     std::int64_t end = INT64_MAX) {
+inline result<std::string> read_text(log_store& store, log_id id, std::int64_t from, std::int64_t end = INT64_MAX) {
   std::string text;
   log_offset at{from};
   for (;;) {

@@ -1,0 +1,306 @@
+#include "runtime/store/chain.hpp"
+#include "runtime/store/memory_disk.hpp"
+#include "tests/unit/store/log_support.hpp"
+
+/// What a chain does when the disk misbehaves, on the twin.
+namespace troupe::store {
+namespace {
+
+struct bench {
+  explicit bench(durability of = durability::group) : level{of} {
+    notice_to = [this](const notice& n) { said += n.event + " " + n.fields + "\n"; };
+    start();
+    logs = create(3);
+  }
+  void start() {
+    c.reset();
+    cache = std::make_unique<row_cache>(1 << 20);
+    rows = std::move(*catalogue::open(std::make_unique<memory_table>(contents), 1));
+    chain::settings s;
+    s.level = level;
+    s.segment_bytes = 30'000;
+    s.block_bytes = 4'000;
+    c = std::make_unique<chain>(s, chain::surroundings{disk, *rows, *cache, counters, notice_to});
+    std::vector<log_id> ids;
+    for (const auto& row : rows->logs()) ids.push_back(row.info.id);
+    auto recovered = c->recover(ids);
+    ASSERT_TRUE(recovered) << recovered.error().text;
+  }
+  std::vector<log_id> create(int count) {
+    std::vector<log_id> ids;
+    for (int i = 0; i < count; ++i) {
+      ids.push_back(rows->create({identity(i)}, level)->at(0).info.id);
+      c->add_log(ids.back());
+    }
+    return ids;
+  }
+  outcome append(log_id id, std::vector<batch> batches, bool full = false) {
+    work w;
+    w.log = id;
+    w.batches = std::move(batches);
+    std::deque<work> queue;
+    queue.push_back(std::move(w));
+    outcome all;
+    while (!queue.empty()) c->write_block(queue, full, wall_time{}, all);
+    return all;
+  }
+  /// A log's batches one by one: those that read right; nothing wrong is ever read.
+  std::size_t readable(log_id id, const std::vector<batch>& expected) {
+    std::size_t good = 0;
+    for (const auto& b : expected) {
+      auto piece = c->read_cold(id, b.base, {b.base + b.offsets, 1 << 20, true});
+      if (!piece) {
+        EXPECT_EQ(piece.code(), errc::storage_damaged) << piece.error().text;
+        EXPECT_NE(piece.error().text.find("log " + std::to_string(id.value())), std::string::npos);
+        continue;
+      }
+      if (piece->slices.empty()) continue;  // beyond the end
+      EXPECT_EQ(as_text(piece->slices.at(0).bytes), as_text(b.bytes));
+      ++good;
+    }
+    return good;
+  }
+  segment_name segment(std::size_t n) { return rows->segments().at(n).name; }
+
+  durability level;
+  memory_disk disk;
+  std::shared_ptr<memory_table::contents> contents = std::make_shared<memory_table::contents>();
+  std::unique_ptr<catalogue> rows;
+  std::unique_ptr<row_cache> cache;
+  shared_counters counters;
+  std::string said;
+  notice_sink notice_to;
+  std::unique_ptr<chain> c;
+  std::vector<log_id> logs;
+};
+
+TEST(LogFaults, FullDiskRefusesAndGoesOnWhereTheLogEnds) {
+  bench b;
+  b.append(b.logs[0], make_batches(0, 3));
+  b.disk.fail_next_append(errc::storage_full);
+  auto told = b.append(b.logs[0], make_batches(3, 2));
+  ASSERT_EQ(told.logs.size(), 1u);
+  EXPECT_EQ(told.logs[0].end, log_offset{3});
+  EXPECT_EQ(told.logs[0].refused->code, errc::storage_full);
+  // What was queued behind it is dropped without a word: it does not follow.
+  EXPECT_TRUE(b.append(b.logs[0], make_batches(5, 1)).logs.empty());
+  EXPECT_EQ(b.append(b.logs[0], make_batches(3, 1)).logs.at(0).end, log_offset{4});
+  b.start();
+  EXPECT_EQ(b.c->state(b.logs[0])->end, log_offset{4});
+  EXPECT_FALSE(b.counters.failed);
+}
+
+TEST(LogFaults, BelowTheReserveBatchesAreRefusedButTrimsGoOn) {
+  bench b;
+  b.append(b.logs[0], make_batches(0, 3));
+  auto told = b.append(b.logs[0], make_batches(3, 1), true);
+  EXPECT_EQ(told.logs.at(0).refused->code, errc::storage_full);
+  work w;
+  w.what = work::kind::trim;
+  w.log = b.logs[0];
+  w.at = log_offset{2};
+  bool answered = false;
+  w.done = [&](const result<void>& r) { answered = r.ok(); };
+  std::deque<work> queue;
+  queue.push_back(std::move(w));
+  outcome out;
+  b.c->write_block(queue, true, wall_time{}, out);
+  for (auto& [done, r] : out.answers) done(r);
+  EXPECT_TRUE(answered);
+  EXPECT_EQ(b.c->state(b.logs[0])->start, log_offset{2});
+}
+
+TEST(LogFaults, NoSpaceForANewSegmentIsRefusedUntilThereIs) {
+  bench b;
+  std::vector<batch> all = make_batches(0, 40, 1000);
+  b.append(b.logs[0], all);
+  b.disk.set_capacity(0);
+  while (b.c->state(b.logs[0])->end < log_offset{40}) FAIL() << "appended before";
+  EXPECT_EQ(b.append(b.logs[0], make_batches(40, 1, 1000)).logs.at(0).refused->code, errc::storage_full);
+  b.disk.set_capacity(UINT64_MAX);
+  EXPECT_FALSE(b.append(b.logs[0], make_batches(40, 1, 1000)).logs.at(0).refused);
+  b.start();
+  EXPECT_EQ(b.c->state(b.logs[0])->end, log_offset{41});
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+}
+
+TEST(LogFaults, AFailedWriteOrSyncIsTheEndOfAllWriting) {
+  for (const bool sync : {false, true}) {
+    bench b;
+    b.append(b.logs[0], make_batches(0, 3));
+    if (sync)
+      b.disk.fail_next_sync();
+    else
+      b.disk.fail_next_append(errc::storage_failed);
+    EXPECT_EQ(b.append(b.logs[0], make_batches(3, 1)).logs.at(0).refused->code, errc::storage_failed);
+    EXPECT_EQ(b.append(b.logs[1], make_batches(0, 1)).logs.at(0).refused->code, errc::storage_failed);
+    EXPECT_TRUE(b.counters.failed);
+    EXPECT_NE(b.said.find("storage_failed"), std::string::npos);
+    EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u);  // reading goes on
+  }
+}
+
+TEST(LogFaults, TornTailIsForgottenWithoutCallingItDamage) {
+  bench b;
+  b.append(b.logs[0], make_batches(0, 3));
+  b.disk.fail_next_sync();  // written, not synced, never acknowledged
+  b.append(b.logs[0], make_batches(3, 3, 9000));
+  random_source none{1};
+  b.disk.cut_power(none, 0.5);
+  b.counters.failed = false;
+  b.start();
+  const auto state = b.c->state(b.logs[0]);
+  EXPECT_LE(state->end, log_offset{6});
+  EXPECT_GE(state->end, log_offset{3});
+  EXPECT_FALSE(state->damaged_from);
+  EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u);
+}
+
+TEST(LogFaults, IntervalLogsKeepAPrefixAfterAPowerCut) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    bench b{durability::interval};
+    random_source random{seed};
+    const auto all = make_batches(0, 60, 700);
+    std::int64_t synced = 0;
+    for (int i = 0; i < 60; ++i) {
+      b.append(b.logs[0], {all[static_cast<std::size_t>(i)]});
+      if (random.below(12) == 0 && b.c->sync()) synced = i + 1;
+    }
+    b.disk.cut_power(random, 0.3 * static_cast<double>(random.below(4)));
+    b.start();
+    const auto state = b.c->state(b.logs[0]);
+    EXPECT_GE(state->end, log_offset{synced}) << "seed " << seed;
+    EXPECT_FALSE(state->damaged_from) << "seed " << seed << "\n" << b.said;
+    EXPECT_EQ(b.readable(b.logs[0], all), static_cast<std::size_t>(state->end.value())) << "seed " << seed;
+  }
+}
+
+TEST(LogFaults, AFlippedBitInASyncedBlockDamagesOnlyItsLogAndSaysWhere) {
+  bench b;
+  const auto mine = make_batches(0, 3, 800), others = make_batches(0, 3, 800, 0, "other");
+  b.append(b.logs[0], mine);
+  b.append(b.logs[1], others);
+  b.append(b.logs[0], make_batches(3, 1));
+  // The first block: header, directory, then the first batch.
+  const auto name = b.segment(0);
+  std::uint64_t at = 0;
+  auto scan = scan_segment(**b.disk.open(name), b.rows->segments().at(0).id);
+  at = scan->blocks.at(0).position + scan->blocks.at(0).entries.at(1).position + 400;
+  ASSERT_TRUE(b.disk.flip_bit(name, at, 3));
+  b.start();
+  EXPECT_EQ(b.c->state(b.logs[0])->damaged_from, log_offset{1});
+  EXPECT_EQ(b.c->state(b.logs[0])->end, log_offset{4});
+  EXPECT_FALSE(b.c->state(b.logs[1])->damaged_from);
+  EXPECT_EQ(b.readable(b.logs[0], mine), 2u);
+  EXPECT_EQ(b.readable(b.logs[1], others), 3u);
+  const auto id = std::to_string(b.logs[0].value());
+  EXPECT_NE(b.said.find("block_damaged file=lane-0/group/seg-0000000000000001 position="), std::string::npos) << b.said;
+  EXPECT_NE(b.said.find("log=" + id + " base=1 end=2"), std::string::npos) << b.said;
+}
+
+TEST(LogFaults, ALostBlockPutsAllLogsOfTheChainInDoubtAndReadingGoesOnBehindIt) {
+  bench b;
+  const auto first = make_batches(0, 2), second = make_batches(2, 2), third = make_batches(4, 2);
+  b.append(b.logs[0], first);
+  b.append(b.logs[0], second);
+  b.append(b.logs[0], third);
+  b.append(b.logs[1], make_batches(0, 1));
+  auto scan = scan_segment(**b.disk.open(b.segment(0)), b.rows->segments().at(0).id);
+  ASSERT_TRUE(b.disk.flip_bit(b.segment(0), scan->blocks.at(1).position + 70, 1));  // its directory
+  b.start();
+  EXPECT_EQ(b.c->state(b.logs[0])->damaged_from, log_offset{2});
+  EXPECT_EQ(b.c->state(b.logs[1])->damaged_from, log_offset{0});
+  EXPECT_EQ(b.readable(b.logs[0], first), 2u);
+  EXPECT_EQ(b.readable(b.logs[0], second), 0u);
+  EXPECT_EQ(b.readable(b.logs[0], third), 2u);
+  EXPECT_NE(b.said.find("broken_header_at="), std::string::npos) << b.said;
+  // Cutting at the damage repairs the log.
+  work w;
+  w.what = work::kind::truncate;
+  w.log = b.logs[0];
+  w.at = log_offset{2};
+  std::deque<work> queue;
+  queue.push_back(std::move(w));
+  outcome out;
+  b.c->write_block(queue, false, wall_time{}, out);
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+  b.append(b.logs[0], second);
+  b.start();
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+  EXPECT_EQ(b.readable(b.logs[0], second), 2u);
+}
+
+/// Any bit of any file, with the segments sealed or not: what is read is right, and what cannot be read is named.
+TEST(LogFaults, NoFlippedBitEverYieldsWrongBytes) {
+  std::size_t named = 0;
+  for (std::uint64_t seed = 1; seed <= 150; ++seed) {
+    bench b;
+    random_source random{seed};
+    std::vector<std::vector<batch>> all(3);
+    for (std::size_t i = 0; i < 60; ++i) {
+      const auto l = random.below(3);
+      auto batches = make_batches(static_cast<std::int64_t>(all[l].size()), static_cast<int>(1 + random.below(3)), 900);
+      all[l].insert(all[l].end(), batches.begin(), batches.end());
+      b.append(b.logs[l], batches);
+    }
+    while (random.below(3) && b.c->seal_next()) {
+    }
+    const auto segments = b.rows->segments();
+    const auto victim = segments.at(random.below(segments.size()));
+    if (victim.sealed && random.below(2))
+      b.disk.flip_index_bit(victim.name, random.below(4000), static_cast<unsigned>(random.below(8)));
+    else
+      b.disk.flip_bit(victim.name, random.below(b.disk.bytes_of(victim.name)), static_cast<unsigned>(random.below(8)));
+    b.said.clear();
+    b.start();
+    for (int again = 0; again < 2; ++again) {  // also from the index that is written after the damage
+      std::size_t lost = 0;
+      for (std::size_t l = 0; l < 3; ++l) lost += all[l].size() - b.readable(b.logs[l], all[l]);
+      // At most the batches of one block, or an unacknowledged-looking last block.
+      EXPECT_LE(lost, 3u) << "seed " << seed << "\n" << b.said;
+      if (lost) {
+        EXPECT_TRUE(b.said.find("damaged") != std::string::npos || b.said.find("torn=1") != std::string::npos)
+            << "seed " << seed << "\n"
+            << b.said;
+        ++named;
+      }
+      while (b.c->seal_next()) {
+      }
+      b.start();
+    }
+  }
+  EXPECT_GT(named, 10u);
+}
+
+TEST(LogFaults, AMissingSegmentIsDamageNotAnEmptyLog) {
+  bench b;
+  const auto all = make_batches(0, 80, 1000);
+  for (const auto& one : all) b.append(b.logs[0], {one});
+  while (b.c->seal_next()) {
+  }
+  ASSERT_GE(b.rows->segments().size(), 3u);
+  b.disk.lose(b.segment(1));
+  b.start();
+  const auto state = b.c->state(b.logs[0]);
+  EXPECT_EQ(state->end, log_offset{80});
+  ASSERT_TRUE(state->damaged_from);
+  EXPECT_GT(b.readable(b.logs[0], all), 0u);
+  EXPECT_NE(b.said.find("segment_missing"), std::string::npos);
+}
+
+TEST(LogFaults, ADamagedIndexIsRebuiltFromTheBlocks) {
+  bench b;
+  const auto all = make_batches(0, 80, 1000);
+  for (const auto& one : all) b.append(b.logs[0], {one});
+  while (b.c->seal_next()) {
+  }
+  b.disk.flip_index_bit(b.segment(0), 20, 1);   // its header: noticed at the start
+  b.disk.flip_index_bit(b.segment(1), 300, 1);  // its rows: noticed when they are needed
+  b.start();
+  EXPECT_EQ(b.readable(b.logs[0], all), 80u);
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+  EXPECT_NE(b.said.find("index_rebuilt"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace troupe::store
