@@ -7,7 +7,7 @@ function(troupe_without_lto target)
 endfunction()
 
 # GoogleTest's header is what most tests spend their compile time on: it is compiled once for all of them.
-file(WRITE ${CMAKE_BINARY_DIR}/test_header.cpp "")
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/test_header.cpp CONTENT "")
 add_library(troupe_test_header OBJECT ${CMAKE_BINARY_DIR}/test_header.cpp)
 target_link_libraries(troupe_test_header PRIVATE troupe_flags GTest::gtest)
 target_precompile_headers(troupe_test_header PRIVATE <gtest/gtest.h>)

@@ -138,6 +138,7 @@ public:
     fill({at, stored});
     if (int rc = mdb_txn_commit(txn)) {
       auto why = lmdb_failure("write to", rc);
+      if (rc == EIO && ran_out_of_space(position + stored)) why.code = errc::storage_full;
       // The block may lie in the file although its commit failed. It must not be found there later.
       if (why.code == errc::storage_full)
         if (auto gone = void_block(position); !gone) return gone.error();
@@ -214,6 +215,13 @@ private:
     TROUPE_CHECK((load_le<std::uint16_t>(head + 10) & overflow) != 0);
     TROUPE_CHECK(load_le<std::uint32_t>(head + 12) == (stored + page_head_bytes) / page_bytes);
     return load_le<std::uint64_t>(head) * page_bytes + page_head_bytes;
+  }
+
+  /// LMDB calls a short write EIO, and a full disk writes short. It writes pages in rising order and syncs only after
+  /// the last: while the file ends before the block does, no sync was tried, and no space left says why.
+  bool ran_out_of_space(std::uint64_t block_end) const {
+    struct statvfs s {};
+    return size() < block_end && !::fstatvfs(write_fd_, &s) && std::uint64_t{s.f_bavail} * s.f_frsize < (1u << 20);
   }
 
   result<void> void_block(std::uint64_t position) {

@@ -123,6 +123,14 @@ private:
   static error unknown(log_id id) {
     return {errc::closed, "there is no log " + std::to_string(id.value()) + " (any more)"};
   }
+  static error failed_before() { return {errc::storage_failed, "a write to this data directory failed before"}; }
+  /// A catalogue that cannot write is a data directory that cannot (R10).
+  error failing(error why) {
+    if (why.code == errc::storage_failed && !counters_.failed.exchange(true))
+      notice_({notice::level::error, "storage_failed",
+               "error=\"" + why.text + "\" next=\"the node stops; check the disk, then start it again\""});
+    return why;
+  }
   void submit(work::kind, log_id, log_offset, shared_bytes, done);
   void note(const catalogue::log_row&);
   template <class Visit>
@@ -271,8 +279,9 @@ void store_shell::note(const catalogue::log_row& row) {
 
 result<std::vector<log_id>> store_shell::create(const std::vector<log_identity>& identities, durability level) {
   std::scoped_lock one{creating_};
+  if (counters_.failed) return failed_before();
   auto rows = catalogue_->create(identities, level);
-  if (!rows) return rows.error();
+  if (!rows) return failing(rows.error());
   std::vector<log_id> ids;
   for (const auto& row : *rows) {
     if (!find(row.info.id)) {
@@ -286,7 +295,8 @@ result<std::vector<log_id>> store_shell::create(const std::vector<log_identity>&
 
 result<void> store_shell::drop(const std::vector<log_id>& ids) {
   std::scoped_lock one{creating_};
-  if (auto dropped = catalogue_->drop(ids); !dropped) return dropped;
+  if (counters_.failed) return failed_before();
+  if (auto dropped = catalogue_->drop(ids); !dropped) return failing(dropped.error());
   for (auto id : ids) {
     const auto at = find(id);
     if (!at) continue;

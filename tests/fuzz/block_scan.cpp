@@ -5,8 +5,8 @@
 #include "runtime/store/index.hpp"
 #include "runtime/store/recovery.hpp"
 
-/// The on-disk formats of the log store against arbitrary bytes: the scan of a segment with replay of what it finds, and
-/// the index of a sealed segment. The first byte chooses which, and whether checksums are corrected before.
+/// The on-disk formats of the log store against arbitrary bytes: the scan of a segment with replay of what it finds,
+/// and the index of a sealed segment. The first byte chooses which, and whether checksums are corrected before.
 namespace {
 
 using namespace troupe;

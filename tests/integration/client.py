@@ -157,7 +157,7 @@ def cmd_admin(args):
     said['create'] = done(a.create_topics([
         NewTopic('a', 3, 1, config={'retention.ms': '60000'}), NewTopic('b', 1, 1), NewTopic('bad name', 1, 1),
         NewTopic('c', 1, 5), NewTopic('d', 0, 1), NewTopic('e', 1, 1, config={'retention.ms': 'soon'}),
-        NewTopic('f', replica_assignment=[[1], [1]])]))
+        NewTopic('f', 2, replica_assignment=[[1], [1]])]))
     said['again'] = done(a.create_topics([NewTopic('a', 1, 1)]))
     said['validate'] = done(a.create_topics([NewTopic('v', 1, 1)], validate_only=True))
     said['topics'] = {name: len(t.partitions) for name, t in a.list_topics(timeout=30).topics.items()}

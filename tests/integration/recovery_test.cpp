@@ -8,6 +8,7 @@
 
 #include "runtime/base/random.hpp"
 #include "tests/integration/process.hpp"
+#include "tests/integration/raw.hpp"
 
 /// Acknowledged is kept: across orderly restarts, and across kill -9 at any moment.
 namespace troupe::test {
@@ -184,6 +185,48 @@ TEST(Recovery, TopicsAndTheirSettingsOutliveAKill) {
   // A topic of the same name is a new one.
   ASSERT_EQ(kcat(n, {"-P", "-t", "gone", "-p", "0"}, "y\n").status, 0);
   EXPECT_EQ(everything(n, "gone"), std::vector<std::string>{"0 0 y"});
+}
+
+TEST(Recovery, AKillWhileTopicsComeAndGoLeavesEachWholeOrAbsent) {
+  node n;
+  constexpr int create = 19, remove = 20;
+  const auto name = [](int i) { return "t" + std::to_string(i); };
+  std::set<std::string> there, unsure;
+  std::optional<connection> c{n.kafka_port()};
+  for (int i = 0; i < 120; ++i) {
+    // Every third topic goes again; every tenth request is cut off by a kill, so nobody knows what became of it.
+    const bool removing = i % 3 == 2;
+    const auto topic = name(removing ? i - 1 : i);
+    const auto body = removing ? writer{}.i32(1).str(topic).i32(10000).bytes()
+                               : writer{}.i32(1).str(topic).i32(4).i16(1).i32(0).i32(0).i32(10000).i8(0).bytes();
+    const auto frame = request(removing ? remove : create, removing ? 1 : 2, body);
+    ASSERT_TRUE(c->send(frame));
+    if (i % 10 == 9) {
+      n.kill();
+      n.start();
+      c.emplace(n.kafka_port());
+      there.erase(topic);
+      unsure.insert(topic);
+      continue;
+    }
+    ASSERT_TRUE(c->receive());
+    if (removing)
+      there.erase(topic);
+    else
+      there.insert(topic);
+    if (removing) unsure.erase(topic);
+  }
+  const auto listed = kcat(n, {"-L"}).out;
+  for (int i = 0; i < 120; ++i) {
+    const bool is_there = listed.find("topic \"" + name(i) + "\" with 4 partitions") != std::string::npos;
+    if (!unsure.contains(name(i))) {
+      EXPECT_EQ(is_there, there.contains(name(i))) << name(i);
+    }
+    if (is_there) {
+      EXPECT_EQ(everything(n, name(i)).size(), 0u);
+    }
+  }
+  for (const auto& topic : there) ASSERT_EQ(kcat(n, {"-P", "-t", topic, "-p", "3"}, "x\n").status, 0);
 }
 
 TEST(Recovery, ProducerIdsAreNotGivenTwice) {

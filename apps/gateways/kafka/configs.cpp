@@ -12,7 +12,9 @@ using entry = describe_configs_response::resource_result;
 
 constexpr std::int8_t topic_resource = 2, node_resource = 4;
 
-std::int8_t number(config_source s) { return static_cast<std::int8_t>(s); }
+std::int8_t number(config_source s) {
+  return static_cast<std::int8_t>(s);
+}
 
 error unknown_kind(std::int8_t type) {
   return {errc::invalid_request,
@@ -73,7 +75,8 @@ private:
   std::vector<entry> describe_node() const {
     std::vector<entry> all;
     for (const auto& o : setup().options) {
-      const auto source = number(o.value == o.default_value ? config_source::default_value : config_source::static_node);
+      const auto source =
+          number(o.value == o.default_value ? config_source::default_value : config_source::static_node);
       auto& e = all.emplace_back();
       e.name = o.name;
       e.value = o.value;
@@ -154,9 +157,12 @@ std::vector<entry> describe_topic(const setting_map& overrides, const setting_ma
   for (const auto& s : topic_setting_list()) {
     const auto source = [](setting_value::origin from) {
       switch (from) {
-        case setting_value::origin::topic: return number(config_source::topic);
-        case setting_value::origin::node: return number(config_source::static_node);
-        case setting_value::origin::table: break;
+        case setting_value::origin::topic:
+          return number(config_source::topic);
+        case setting_value::origin::node:
+          return number(config_source::static_node);
+        case setting_value::origin::table:
+          break;
       }
       return number(config_source::default_value);
     };

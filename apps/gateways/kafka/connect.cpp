@@ -35,8 +35,7 @@ constexpr std::int32_t bits(std::initializer_list<int> operations) {
 }
 enum operation { read = 3, write, create, remove, alter, describe, cluster_action, describe_configs, alter_configs };
 constexpr int idempotent_write = 12;
-constexpr auto topic_operations =
-    bits({read, write, create, remove, alter, describe, describe_configs, alter_configs});
+constexpr auto topic_operations = bits({read, write, create, remove, alter, describe, describe_configs, alter_configs});
 constexpr auto cluster_operations =
     bits({create, alter, describe, cluster_action, describe_configs, alter_configs, idempotent_write});
 
@@ -86,8 +85,8 @@ private:
     const auto now = view();
     const auto& image = *now->image;
     for (const auto& [id, node] : image.nodes)
-      told.brokers.push_back({id.value(), node.kafka.host, node.kafka.port,
-                              node.rack.empty() ? std::nullopt : std::optional{node.rack}});
+      told.brokers.push_back(
+          {id.value(), node.kafka.host, node.kafka.port, node.rack.empty() ? std::nullopt : std::optional{node.rack}});
     if (!image.cluster_id.empty()) told.cluster_id = image.cluster_id;
     // Any node takes what is for the controller, and passes it on.
     told.controller_id = setup().node.value();
@@ -98,7 +97,8 @@ private:
       std::set<std::string_view> names;
       std::set<uuid> ids;
       for (const auto& t : *asked.topics)
-        if (t.name ? names.insert(*t.name).second : ids.insert(t.topic_id).second) told.topics.push_back(about(t, image));
+        if (t.name ? names.insert(*t.name).second : ids.insert(t.topic_id).second)
+          told.topics.push_back(about(t, image));
     }
     if (asked.include_cluster_authorized_operations) told.cluster_authorized_operations = cluster_operations;
     answer(told);

@@ -46,6 +46,7 @@ void connection::drain() {
 void connection::close(std::string_view why) {
   if (closed_) return;
   closed_ = true;
+  all_.count.closed(why);
   const auto self = shared_from_this();
   boost::system::error_code ignored;
   socket_.close(ignored);
@@ -60,7 +61,6 @@ void connection::close(std::string_view why) {
   queued_.resize(0);
   splitter_ = frame_splitter{};
   seat_.reset();
-  all_.count.closed(why);
   listener_.closed(self);
 }
 
@@ -72,7 +72,8 @@ void connection::wait_readable() {
     if (!paused_at_) paused_at_ = boot_clock::now();
     return;
   }
-  if (paused_at_) frame_since_ += boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
+  if (paused_at_)
+    frame_since_ += boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
   reading_ = true;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const boost::system::error_code& failed) {
     self->reading_ = false;

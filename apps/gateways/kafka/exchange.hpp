@@ -20,8 +20,8 @@ class connection;
 /// A request as it came in.
 struct arrival {
   request_header header;
-  byte_span body;      ///< within `frame`
-  owned_bytes frame;   ///< counted in the requests' memory for as long as anyone shares it
+  byte_span body;     ///< within `frame`
+  owned_bytes frame;  ///< counted in the requests' memory for as long as anyone shares it
   instant at;
 };
 

@@ -44,7 +44,7 @@ private:
 
     bool has_data() const {
       const auto end = question.read_committed ? said.last_stable : said.high_watermark;
-      return !said.refused && question.from < end;
+      return !ends_waiting() && question.from < end;
     }
     bool ends_waiting() const { return said.refused || said.diverging; }
   };
@@ -76,7 +76,8 @@ private:
     next_wave();
   }
 
-  void add(const topic_route& route, const fetch_request::fetch_partition& p, std::uint32_t topic, std::uint32_t place) {
+  void add(const topic_route& route, const fetch_request::fetch_partition& p, std::uint32_t topic,
+           std::uint32_t place) {
     auto& part = parts_.emplace_back();
     part.topic = topic;
     part.place = place;
@@ -184,7 +185,8 @@ private:
     return bytes;
   }
   bool enough() const {
-    return bytes_ >= bytes_min_ || std::any_of(parts_.begin(), parts_.end(), [](const partition_read& p) { return p.ends_waiting(); });
+    return bytes_ >= bytes_min_ ||
+           std::any_of(parts_.begin(), parts_.end(), [](const partition_read& p) { return p.ends_waiting(); });
   }
 
   // -- telling -------------------------------------------------------------------------------------------------------
@@ -213,7 +215,8 @@ private:
       out.high_watermark = part.said.high_watermark.value();
       out.last_stable_offset = part.said.last_stable.value();
       out.log_start_offset = part.said.log_start.value();
-      if (part.said.diverging) out.diverging_epoch = {part.said.diverging->epoch.value(), part.said.diverging->end.value()};
+      if (part.said.diverging)
+        out.diverging_epoch = {part.said.diverging->epoch.value(), part.said.diverging->end.value()};
       // Side by side, partitions may have brought more than fits: the later ones wait for the next request.
       std::uint32_t size = 0;
       for (auto& s : part.said.slices) {
@@ -236,11 +239,11 @@ private:
   std::vector<partition_read> parts_;  ///< in the order of the request
   std::int64_t bytes_max_{0}, bytes_min_{0};
   instant deadline_;
-  std::size_t next_{0};     ///< first partition not asked yet
-  std::size_t open_{0};     ///< asked, not answered (gathering)
-  std::int64_t bytes_{0};   ///< found so far
-  std::int64_t reach_{1};   ///< how many times what fits a wave may promise
-  bool pushed_{false};      ///< a batch that did not fit was asked for whatever its size
+  std::size_t next_{0};    ///< first partition not asked yet
+  std::size_t open_{0};    ///< asked, not answered (gathering)
+  std::int64_t bytes_{0};  ///< found so far
+  std::int64_t reach_{1};  ///< how many times what fits a wave may promise
+  bool pushed_{false};     ///< a batch that did not fit was asked for whatever its size
   bool waiting_{false};
 };
 

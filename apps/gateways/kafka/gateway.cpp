@@ -131,20 +131,21 @@ result<void> kafka_gateway::state::open() {
   // Whoever waits for memory is told on its own thread. The halls may be gone by then: frames live on in the store.
   const auto tell = [waiting = std::vector<std::weak_ptr<hall>>{halls.begin(), halls.end()}] {
     for (const auto& w : waiting)
-      if (auto h = w.lock()) h->loop()->post([w] {
-        if (auto still = w.lock()) still->roomy();
-      });
+      if (auto h = w.lock())
+        h->loop()->post([w] {
+          if (auto still = w.lock()) still->roomy();
+        });
   };
   all.requests_memory->when_roomy(tell);
   all.responses_memory->when_roomy(tell);
-  all.setup.metrics->on_collect(
-      [requests = all.requests_memory, responses = all.responses_memory,
-       &a = all.setup.metrics->gauge("troupe_kafka_request_memory_bytes",
-                                     "Requests that arrive or are worked on, in memory."),
-       &b = all.setup.metrics->gauge("troupe_kafka_response_memory_bytes", "Answers in memory that wait for clients.")] {
-        a.set(static_cast<double>(requests->used()));
-        b.set(static_cast<double>(responses->used()));
-      });
+  all.setup.metrics->on_collect([requests = all.requests_memory, responses = all.responses_memory,
+                                 &a = all.setup.metrics->gauge("troupe_kafka_request_memory_bytes",
+                                                               "Requests that arrive or are worked on, in memory."),
+                                 &b = all.setup.metrics->gauge("troupe_kafka_response_memory_bytes",
+                                                               "Answers in memory that wait for clients.")] {
+    a.set(static_cast<double>(requests->used()));
+    b.set(static_cast<double>(responses->used()));
+  });
   for (const auto& at : all.setup.listen)
     if (auto opened = open(at); !opened.ok()) return opened;
   return {};
@@ -182,11 +183,11 @@ result<void> kafka_gateway::state::open(const endpoint& at) {
 
 void kafka_gateway::state::accept(std::size_t door) {
   auto& to = *halls[next_hall++ % halls.size()];
-  doors[door].acceptor.async_accept(
-      to.loop()->context(), [this, door, &to](const boost::system::error_code& failed, tcp::socket socket) {
-        accepted(door, failed, to, std::move(socket));
-        halls.front()->loop()->end_turn();
-      });
+  doors[door].acceptor.async_accept(to.loop()->context(),
+                                    [this, door, &to](const boost::system::error_code& failed, tcp::socket socket) {
+                                      accepted(door, failed, to, std::move(socket));
+                                      halls.front()->loop()->end_turn();
+                                    });
 }
 
 void kafka_gateway::state::accepted(std::size_t door, const boost::system::error_code& failed, hall& to,
@@ -228,9 +229,13 @@ result<std::unique_ptr<kafka_gateway>> kafka_gateway::open(gateway_setup setup) 
 }
 
 kafka_gateway::kafka_gateway(std::unique_ptr<state> s) : state_{std::move(s)} {}
-kafka_gateway::~kafka_gateway() { stop(); }
+kafka_gateway::~kafka_gateway() {
+  stop();
+}
 
-const std::vector<endpoint>& kafka_gateway::addresses() const { return state_->addresses; }
+const std::vector<endpoint>& kafka_gateway::addresses() const {
+  return state_->addresses;
+}
 
 void kafka_gateway::start() {
   auto& s = *state_;

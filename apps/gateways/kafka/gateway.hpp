@@ -47,7 +47,7 @@ struct node_option {
 struct gateway_setup {
   /// Host names or addresses. `localhost` means both loopback addresses. Port 0: any free one.
   std::vector<endpoint> listen;
-  node_id node;  ///< ourselves; what clients are told about us is in the cluster view
+  node_id node;            ///< ourselves; what clients are told about us is in the cluster view
   unsigned io_threads{0};  ///< 0: one per core, at most 8
   std::shared_ptr<const cluster_directory> directory;
   caf::actor controller;

@@ -11,7 +11,8 @@ instruments::instruments(observe::metrics& m)
       accepted{m.counter("troupe_kafka_connections_accepted_total", "Client connections let in.")},
       bytes_in{m.counter("troupe_kafka_received_bytes_total", "Bytes received from clients.")},
       bytes_out{m.counter("troupe_kafka_sent_bytes_total", "Bytes sent to clients.")},
-      malformed{m.counter("troupe_kafka_malformed_frames_total", "Frames that ended their connection: no valid request.")},
+      malformed{
+          m.counter("troupe_kafka_malformed_frames_total", "Frames that ended their connection: no valid request.")},
       metrics_{m} {}
 
 void instruments::refused(std::string_view reason) {
@@ -28,7 +29,9 @@ void instruments::closed(std::string_view reason) {
       .add();
 }
 
-void instruments::request(api_key api) { of(api).requests->add(); }
+void instruments::request(api_key api) {
+  of(api).requests->add();
+}
 
 void instruments::answered(api_key api, instant arrived, instant now) {
   of(api).seconds->observe(std::chrono::duration<double>(now - arrived).count());
@@ -51,8 +54,9 @@ void instruments::count_error(std::int16_t code) {
   auto* c = place.load(std::memory_order_relaxed);
   if (c == nullptr) {
     // Two threads may both ask: the registry gives them the same one.
-    c = &metrics_.counter("troupe_kafka_errors_total", "Error codes in answers, one for each item refused.",
-                          {{"code", name_of_code(code).empty() ? std::to_string(code) : std::string{name_of_code(code)}}});
+    c = &metrics_.counter(
+        "troupe_kafka_errors_total", "Error codes in answers, one for each item refused.",
+        {{"code", name_of_code(code).empty() ? std::to_string(code) : std::string{name_of_code(code)}}});
     place.store(c, std::memory_order_relaxed);
   }
   c->add();

@@ -11,7 +11,9 @@ namespace troupe::kafka {
 
 io_loop::io_loop() : work_{boost::asio::make_work_guard(context_)}, timer_{context_} {}
 
-io_loop::~io_loop() { TROUPE_CHECK(!thread_.joinable()); }
+io_loop::~io_loop() {
+  TROUPE_CHECK(!thread_.joinable());
+}
 
 void io_loop::put(std::unique_ptr<letter> l) {
   if (finished_) return;

@@ -102,7 +102,8 @@ std::function<void(Outcome)> reply_on(std::shared_ptr<io_loop> loop, Outcome los
     Outcome outcome;
   };
   struct slot {
-    slot(std::shared_ptr<io_loop> l, Outcome o, Then t) : home{std::move(l)}, unanswered{std::move(o)}, to{std::move(t)} {}
+    slot(std::shared_ptr<io_loop> l, Outcome o, Then t)
+        : home{std::move(l)}, unanswered{std::move(o)}, to{std::move(t)} {}
     ~slot() {
       if (!called) home->put(std::make_unique<answer>(std::make_shared<Then>(std::move(to)), std::move(unanswered)));
     }

@@ -80,11 +80,16 @@ private:
   bool known(std::int64_t timestamp) const {
     switch (timestamp) {
       case list_offsets::latest:
-      case list_offsets::earliest: return true;
-      case list_offsets::max_timestamp: return version() >= 7;
-      case list_offsets::earliest_local: return version() >= 8;
-      case last_tiered: return version() >= 9;
-      default: return timestamp >= 0;
+      case list_offsets::earliest:
+        return true;
+      case list_offsets::max_timestamp:
+        return version() >= 7;
+      case list_offsets::earliest_local:
+        return version() >= 8;
+      case last_tiered:
+        return version() >= 9;
+      default:
+        return timestamp >= 0;
     }
   }
 

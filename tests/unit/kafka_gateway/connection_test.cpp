@@ -61,7 +61,7 @@ TEST_F(Connection, OtherRequestsSeeWhatEarlierOnesDid) {
   first.answer({.base = log_offset{0}});
   auto between = partition("orders").fetches.take();
   EXPECT_EQ(partition("orders").produces.size(), 0u);
-  between.answer(data(1));
+  between.answer(data(0));
   partition("orders").produces.take().answer({.base = log_offset{1}});
   c.hear<produce_response>(9, 1);
   c.hear<fetch_response>(11, 2);
@@ -138,7 +138,8 @@ TEST_F(Connection, UnknownRequestsEndIt) {
     c.send(framed(body));
     EXPECT_TRUE(c.closed());
   }
-  EXPECT_TRUE(until("troupe_kafka_connections_closed_total{reason=\"unknown_request\"}", [](double n) { return n == 3; }));
+  EXPECT_TRUE(
+      until("troupe_kafka_connections_closed_total{reason=\"unknown_request\"}", [](double n) { return n == 3; }));
   EXPECT_TRUE(still_serves());
 }
 

@@ -93,7 +93,9 @@ TEST_F(Fetch, AnErrorIsToldAtOnceWithoutOffsets) {
   add_topic("orders", 2);
   start();
   auto c = connect();
-  c.ask(fetch_of("orders", 3, 60'000), 11);
+  auto r = fetch_of("orders", 3, 60'000);
+  r.topics[0].partitions[1].fetch_offset = 5;
+  c.ask(r, 11);
   fetch::outcome refused;
   refused.refused = error{errc::offset_out_of_range, "gone"};
   partition("orders", 0).fetches.take().answer(refused);

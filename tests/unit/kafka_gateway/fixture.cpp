@@ -118,7 +118,9 @@ void GatewayTest::start() {
   gateway->start();
 }
 
-void GatewayTest::stop() { gateway.reset(); }
+void GatewayTest::stop() {
+  gateway.reset();
+}
 
 std::shared_ptr<const topic> GatewayTest::make_topic(const std::string& name, std::int32_t count) const {
   auto t = std::make_shared<topic>();

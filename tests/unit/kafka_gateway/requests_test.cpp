@@ -14,7 +14,9 @@ std::vector<metadata_request::topic> named(std::initializer_list<std::string_vie
   return topics;
 }
 
-decision done(std::shared_ptr<const topic> now) { return {now->name, std::nullopt, now}; }
+decision done(std::shared_ptr<const topic> now) {
+  return {now->name, std::nullopt, now};
+}
 
 // -- getting to know each other ----------------------------------------------------------------------------
 
