@@ -13,7 +13,8 @@ target_link_libraries(troupe_test_header PRIVATE troupe_flags GTest::gtest)
 target_precompile_headers(troupe_test_header PRIVATE <gtest/gtest.h>)
 troupe_without_lto(troupe_test_header)
 
-# troupe_test(<name> USES … [SOURCES …] [TIMEOUT seconds] [LABELS …]): one GoogleTest binary; sources default to tests/unit/<name>/*.cpp.
+# troupe_test(<name> USES … [SOURCES …] [TIMEOUT seconds] [LABELS …]): one GoogleTest binary; sources default to
+# tests/unit/<name>/*.cpp.
 function(troupe_test name)
   cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;USES;LABELS" ${ARGN})
   if(NOT T_SOURCES)
@@ -31,6 +32,12 @@ function(troupe_test name)
   troupe_without_lto(test_${name})
   add_test(NAME ${name} COMMAND test_${name} --gtest_brief=1)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} LABELS "${T_LABELS}")
+  foreach(label IN LISTS T_LABELS)  # tests_unit, tests_faults, …: to build only these
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} test_${name})
+  endforeach()
 endfunction()
 
 troupe_test(base USES troupe_base LABELS unit)

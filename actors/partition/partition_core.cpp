@@ -180,6 +180,7 @@ partition_core::effects partition_core::committed(log_offset watermark) {
   if (watermark <= watermark_) return todo;
   watermark_ = watermark;
   answer_below(for_watermark_, watermark_, todo);
+  forget_watchers_over();
   todo.woken = std::exchange(watchers_, {});
   return todo;
 }
@@ -215,7 +216,17 @@ partition_core::effects partition_core::tick(instant now) {
   });
   // Their callers have their own clocks and expect no second answer any more.
   std::erase_if(watchers_, [&](const fetch& it) { return *it.watch_until <= now; });
+  forget_watchers_over();
   return todo;
+}
+
+void partition_core::forget_watchers_over() {
+  std::erase_if(watchers_, [](const fetch& it) { return it.over && it.over->load(std::memory_order_relaxed); });
+}
+
+bool partition_core::watchable() {
+  if (watchers_.size() >= watchers_max) forget_watchers_over();
+  return watchers_.size() < watchers_max;
 }
 
 bool partition_core::waiting() const noexcept {

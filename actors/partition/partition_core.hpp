@@ -112,7 +112,8 @@ public:
   admission fetched(const fetch&) const;
   /// The fetch wants to hear of what is new since `seen`, a watermark: at once if there is already. Error: busy.
   result<effects> watch(fetch, log_offset seen);
-  bool watchable() const noexcept { return watchers_.size() < watchers_max; }
+  /// Whether there is room for one more; makes room by forgetting those that wait no longer.
+  bool watchable();
 
   /// The answer, or nothing: then the log has to be searched below `watermark()`.
   std::optional<list_offsets::outcome> offsets_listed(const list_offsets&) const;
@@ -147,6 +148,7 @@ public:
   const std::vector<store::epoch_start>& epochs() const noexcept { return epochs_; }
 
 private:
+  void forget_watchers_over();
   struct waiting_produce {
     log_offset end;
     instant deadline;

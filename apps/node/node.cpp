@@ -218,6 +218,7 @@ result<void> node::state::open_doors() {
   door.limits.request_bytes_max = static_cast<std::uint32_t>(options.request_bytes_max);
   door.limits.request_memory_max = options.produce_memory;
   door.auto_create_topics = options.auto_create_topics;
+  door.topic_defaults = topic_defaults(options);
   for (auto& o : describe(options)) door.options.push_back({o.name, o.value, o.default_value, o.documentation});
   auto opened = kafka::kafka_gateway::open(std::move(door));
   if (!opened) return opened.error();

@@ -419,7 +419,8 @@ bool journal::current(log_id id, log_offset base, segment_no no) const {
 std::vector<segment_no> journal::dead() const {
   std::vector<segment_no> out;
   for (const auto& [no, s] : segments_)
-    if (s.sealed && s.live_runs == 0 && no != segments_.rbegin()->first) out.push_back(no);
+    // Sealed or not: on a full disk there is no room for the index of what is about to go.
+    if (s.live_runs == 0 && no != segments_.rbegin()->first) out.push_back(no);
   return out;
 }
 

@@ -15,8 +15,14 @@ space_watch::space_watch(segment_device& device, std::uint64_t reserve_bytes, co
 
 bool space_watch::full(instant now) {
   std::scoped_lock lock{mutex_};
-  if (!looked_ || now - looked_at_ >= 100ms) look(now);
+  if (!looked_ || now - looked_at_ >= 100ms || written_ >= reserve_ / 8) look(now);
   return full_;
+}
+
+bool space_watch::room_to_clean(instant now) {
+  std::scoped_lock lock{mutex_};
+  look(now);
+  return free_ >= reserve_ / 2;
 }
 
 void space_watch::found_full(instant now) {
@@ -32,14 +38,15 @@ void space_watch::look(instant now) {
   looked_at_ = now;
   const auto [free, total] = device_.free_space();
   free_ = free;
-  const auto reserve = wanted_ ? wanted_ : std::min<std::uint64_t>(2ull << 30, total / 20);
+  written_ = 0;
+  reserve_ = wanted_ ? wanted_ : std::min<std::uint64_t>(2ull << 30, total / 20);
   // Resumes at twice the reserve, or it would flutter.
-  const bool full = free < (full_ ? 2 * reserve : reserve);
+  const bool full = free < (full_ ? 2 * reserve_ : reserve_);
   if (full == full_) return;
   full_ = full;
   if (notice_)
     notice_({notice::level::warn, full ? "storage_full" : "storage_resumed",
-             "free_bytes=" + std::to_string(free) + " reserve_bytes=" + std::to_string(reserve)});
+             "free_bytes=" + std::to_string(free) + " reserve_bytes=" + std::to_string(reserve_)});
 }
 
 // -- lane -----------------------------------------------------------------------------------------------
@@ -130,6 +137,7 @@ bool lane::step(instant now, wall_time wall) {
     of(level).write_block(queue, space_.full(now), wall, out);
     queued_bytes_ -= out.bytes;
     last_block_bytes_ = out.bytes;
+    space_.wrote(out.bytes);
     for (const auto& l : out.logs)
       if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
     deliver(out);

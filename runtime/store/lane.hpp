@@ -13,7 +13,7 @@
 /// few dozen microseconds of processor whatever its size; a single caller who waits for each answer never sees that.
 namespace troupe::store {
 
-/// Says when too little disk is left (R11), at the price of one statvfs every 100 ms.
+/// Says when too little disk is left (R11), at the price of one statvfs every 100 ms, or every eighth of the reserve.
 class space_watch {
 public:
   space_watch(segment_device&, std::uint64_t reserve_bytes, const notice_sink&);
@@ -21,6 +21,10 @@ public:
   bool is_full() const { return full_; }
   /// A write found the disk full, whatever the numbers say.
   void found_full(instant now);
+  void wrote(std::uint64_t bytes) { written_ += bytes; }
+  /// May the cleaner copy? Also on a full disk, from the reserve: it gives back more than it takes, and without it a
+  /// few live batches in every segment would keep the disk full for ever.
+  bool room_to_clean(instant now);
   std::uint64_t free_bytes() const { return free_; }
 
 private:
@@ -32,6 +36,8 @@ private:
   std::mutex mutex_;
   instant looked_at_{};
   bool looked_{false};
+  std::uint64_t reserve_{0};
+  std::atomic<std::uint64_t> written_{0};  // since we looked
   std::atomic<bool> full_{false};
   std::atomic<std::uint64_t> free_{0};
 };

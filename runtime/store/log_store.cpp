@@ -421,11 +421,12 @@ void store_shell::tidy() {
 
 void store_shell::tidy_chain(store::lane& l, durability level) {
   auto& chain = l.of(level);
+  chain.drop_dead();
   while (chain.seal_next()) {
   }
   chain.drop_dead();
-  // Copies ride the lane's queue like everybody else; one handful at a time, and none while the disk is full.
-  while (!space_->is_full() && !counters_.failed) {
+  // Copies ride the lane's queue like everybody else, one handful at a time.
+  while (!counters_.failed && space_->room_to_clean(boot_clock::now())) {
     auto todo = chain.salvage(options_.block_bytes);
     if (todo.empty()) break;
     struct tally {

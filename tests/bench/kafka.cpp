@@ -39,8 +39,8 @@ namespace fs = std::filesystem;
 
 struct settings {
   std::string node;
-  double gb{1.0};
-  int rounds{3};
+  double gb{0.5};
+  int rounds{5};
   std::size_t size{1024};
   fs::path directory;
 };
@@ -200,9 +200,7 @@ cost produce(const settings& s, const node_process& node, const char* topic, con
                               {"queue.buffering.max.kbytes", "524288"},
                               {"linger.ms", rate > 0 ? "0" : "5"}},
                              &t, count_delivery);
-  char text[256];
-  auto* topic_conf = rd_kafka_topic_conf_new();
-  auto* rkt = rd_kafka_topic_new(client, topic, topic_conf);
+  auto* rkt = rd_kafka_topic_new(client, topic, nullptr);
   if (!rkt) die(rd_kafka_err2str(rd_kafka_last_error()));
   const rd_kafka_metadata_t* metadata = nullptr;  // the topic exists before the clock starts
   for (int i = 0; i < 50 && rd_kafka_metadata(client, 0, rkt, &metadata, 2000) == 0; ++i) {
@@ -239,7 +237,6 @@ cost produce(const settings& s, const node_process& node, const char* topic, con
   if (t.failed) die(std::to_string(t.failed) + " records were not delivered");
   rd_kafka_topic_destroy(rkt);
   rd_kafka_destroy(client);
-  (void)text;
   return c;
 }
 
@@ -399,15 +396,16 @@ int main(int argc, char** argv) {
   std::vector<cost> floor_in, floor_out, acks_1, acks_all, reads;
   double fastest = 0;
   for (int round = 0; round < s.rounds; ++round) {
-    warm_memory(s.gb * 2);
+    warm_memory(s.gb);  // before every single measurement: what is free goes cold again within seconds
     floor_in.push_back(produce_floor(s, s.gb));
     floor_out.push_back(consume_floor(s, s.gb));
     fs::remove(s.directory / "floor");
     {
-      warm_memory(s.gb * 3);
       node_process node{s, s.directory / "data"};
       tally t1, t2;
+      warm_memory(s.gb);
       acks_1.push_back(produce(s, node, "acks-1", "1", count, 0, t1));
+      warm_memory(s.gb);
       acks_all.push_back(produce(s, node, "acks-all", "all", count, 0, t2));
       reads.push_back(consume(s, node, "acks-all", count));
       fastest = std::max(fastest, acks_all.back().mb_per_s);

@@ -1,6 +1,7 @@
 #include "tests/integration/raw.hpp"
 
 #include <arpa/inet.h>
+#include <lz4frame.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -60,10 +61,15 @@ std::string record_batch(const std::vector<std::string>& values, const batch_opt
     varint(records, static_cast<std::int64_t>(record.size()));
     records += record;
   }
+  if (how.lz4) {
+    std::string frame(LZ4F_compressFrameBound(records.size(), nullptr), '\0');
+    frame.resize(LZ4F_compressFrame(frame.data(), frame.size(), records.data(), records.size(), nullptr));
+    records = std::move(frame);
+  }
   constexpr std::int64_t time = 1'600'000'000'000;
   const auto count = static_cast<std::int64_t>(values.size());
   const auto summed = writer{}
-                          .i16(0)
+                          .i16(how.lz4 ? 3 : 0)
                           .i32(count - 1)
                           .i64(time)
                           .i64(time)

@@ -68,6 +68,7 @@ struct batch_options {
   int epoch{-1};
   std::int32_t sequence{-1};
   bool right_crc{true};
+  bool lz4{false};  ///< compressed, as one LZ4 frame
 };
 std::string record_batch(const std::vector<std::string>& values, const batch_options& = {});
 std::string produce_body(std::string_view topic, int partition, std::string_view records, int acks = -1);

@@ -2,7 +2,7 @@
 if(TROUPE_ACTORS)
   file(GLOB integration_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/integration/*.cpp)
   add_executable(test_integration ${integration_sources})
-  target_link_libraries(test_integration PRIVATE troupe_base troupe_flags GTest::gtest GTest::gtest_main ZLIB::ZLIB Threads::Threads)
+  target_link_libraries(test_integration PRIVATE troupe_base troupe_flags GTest::gtest GTest::gtest_main ZLIB::ZLIB lz4 Threads::Threads)
   target_precompile_headers(test_integration PRIVATE <gtest/gtest.h>)
   target_compile_definitions(test_integration PRIVATE
     TROUPE_NODE="$<TARGET_FILE:troupe-node>" TROUPE_SOURCE="${CMAKE_SOURCE_DIR}")

@@ -164,7 +164,7 @@ bool connection::begin_held() {
   held_.reset();
   const auto key = request.header.key;
   if (!served(key, request.header.version) && key != api_key::api_versions) {
-    refuse(error{errc::unsupported_version, {}}, &request.header);
+    refuse(error{errc::unsupported_version, "this API or version is not offered"}, &request.header);
     return false;
   }
   all_.count.request(key);

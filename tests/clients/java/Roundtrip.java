@@ -20,6 +20,7 @@ public class Roundtrip {
     System.out.println("version=" + AppInfoParser.getVersion());
     Map<String, Object> config = new HashMap<>();
     config.put("bootstrap.servers", args[0]);
+    config.put("compression.type", "lz4");
 
     List<Future<RecordMetadata>> sent = new ArrayList<>();
     try (var producer = new KafkaProducer<>(config, new StringSerializer(), new StringSerializer())) {

@@ -6,7 +6,7 @@ import kafka
 address, topic, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print('version=' + kafka.__version__)
 
-producer = kafka.KafkaProducer(bootstrap_servers=address)
+producer = kafka.KafkaProducer(bootstrap_servers=address, compression_type='gzip')
 sent = [producer.send(topic, b'%d' % n, key=b'%d' % n) for n in range(count)]
 producer.flush(60)
 produced = sum(1 for s in sent if s.get(timeout=10).offset >= 0)

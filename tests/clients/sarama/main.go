@@ -37,6 +37,7 @@ func main() {
 	config := sarama.NewConfig()
 	config.Producer.Return.Successes = true
 	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Producer.Compression = sarama.CompressionZSTD
 	producer, err := sarama.NewSyncProducer(address, config)
 	check(err)
 	messages := make([]*sarama.ProducerMessage, count)

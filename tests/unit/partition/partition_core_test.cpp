@@ -328,6 +328,26 @@ TEST_F(PartitionCore, HasABoundForWatchers) {
   EXPECT_EQ(core().watch(m, log_offset{0}).code(), errc::busy);
 }
 
+TEST_F(PartitionCore, ForgetsWatchersThatWaitNoLonger) {
+  auto over = std::make_shared<std::atomic<bool>>(false);
+  fetch m;
+  m.watch_until = at.now + 1s;
+  m.over = over;
+  m.answer = [](auto) {};
+  for (std::size_t i = 0; i < partition_core::watchers_max; ++i) ASSERT_TRUE(core().watch(m, log_offset{0}));
+  EXPECT_FALSE(core().watchable());
+  *over = true;
+  EXPECT_TRUE(core().watchable());
+  EXPECT_FALSE(core().waiting());
+  // Nor are they woken by what comes.
+  *over = false;
+  perform(core().watch(m, log_offset{0}).value());
+  *over = true;
+  send_records(1);
+  durable(1);
+  EXPECT_TRUE(woken.empty());
+}
+
 TEST_F(PartitionCore, AnswersEveryoneWhenItEnds) {
   const int n = send_records(1), m = send_records(1, 1);
   int ended = 0;

@@ -102,8 +102,8 @@ std::int16_t to_code(errc error, api_key key, std::int16_t version) noexcept {
     case errc::invalid_producer_epoch:
       return code::invalid_producer_epoch;
     case errc::transactions_unavailable:
-      // Both end the producer for good instead of letting it look for a coordinator for ever.
-      return key == api_key::produce ? code::transactional_id_authorization_failed : code::unsupported_version;
+      // Ends the producer for good; most others, also UNSUPPORTED_VERSION, are tried again for ever by some client.
+      return code::transactional_id_authorization_failed;
 
     case errc::offset_out_of_range:
       return code::offset_out_of_range;
