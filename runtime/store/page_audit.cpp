@@ -163,7 +163,8 @@ private:
   bool walk_free_tree() {
     return walk_tree(meta_.free, true, [this](std::uint64_t at, const node& n) {
       const auto since = load_le<std::uint64_t>(n.key.data());
-      if (since == 0 || since > newest_transaction_ + options_.previous) return damaged(at, "free pages of a transaction that never was");
+      if (since == 0 || since > newest_transaction_ + options_.previous)
+        return damaged(at, "free pages of a transaction that never was");
       std::vector<std::byte> list;
       if (!load_value(at, n, list)) return false;
       if (list.size() < 8) return damaged(at, "a list of free pages without a length");
