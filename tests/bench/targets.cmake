@@ -9,9 +9,7 @@ function(troupe_bench name)
   add_dependencies(benchmarks bench_${name})
 endfunction()
 
-if(EXISTS ${CMAKE_SOURCE_DIR}/tests/bench/log.cpp)
-  troupe_bench(log troupe_store)
-endif()
+troupe_bench(log troupe_store)
 
 find_library(RDKAFKA rdkafka)
 if(TARGET troupe-node AND RDKAFKA)

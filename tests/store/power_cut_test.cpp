@@ -17,6 +17,11 @@ using store::log_store;
 
 constexpr int slots = 6;
 constexpr std::size_t batch_bytes_max = 60'000;
+#ifdef __SANITIZE_THREAD__
+constexpr int seeds = 10;  // each is twenty times as slow
+#else
+constexpr int seeds = 40;
+#endif
 
 store::options small_store(unsigned lanes) {
   return {.lanes = lanes,
@@ -177,11 +182,11 @@ protected:
 };
 
 TEST_F(PowerCut, NothingAcknowledgedUnderGroupIsLost) {
-  run_many(durability::group, 1000, 40);
+  run_many(durability::group, 1000, seeds);
 }
 
 TEST_F(PowerCut, IntervalKeepsAConsistentPrefixWithAllThatWasSynced) {
-  run_many(durability::interval, 2000, 40);
+  run_many(durability::interval, 2000, seeds);
 }
 
 }  // namespace
