@@ -134,9 +134,11 @@ bool lane::step(instant now, wall_time wall) {
     if (queue.empty()) continue;
     any = true;
     outcome out;
+    const auto waiting = queue.size();
     of(level).write_block(queue, space_.full(now), wall, out);
     queued_bytes_ -= out.bytes;
     last_block_bytes_ = out.bytes;
+    last_block_works_ = waiting - queue.size();
     space_.wrote(out.bytes);
     for (const auto& l : out.logs)
       if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
@@ -167,7 +169,10 @@ bool lane::next_round() {
   const auto something = [&] { return stopping_ || ages_ || !arrivals_[0].empty() || !arrivals_[1].empty(); };
   if (!queues_[0].empty() || !queues_[1].empty()) return true;
   arrived_.wait(lock, something);
-  if (!stopping_ && last_block_bytes_ >= mid_sized && boot_clock::now() - last_block_at_ < 1ms) {
+  // Worth while only where several come at a time: one that waits for its answer before it sends the next would wait in
+  // vain.
+  if (!stopping_ && last_block_works_ > 1 && last_block_bytes_ >= mid_sized &&
+      boot_clock::now() - last_block_at_ < 1ms) {
     const auto until = std::chrono::steady_clock::now() + linger;
     // Arrivals do not notify while some are waiting, so this is one sleep, cut short only by `stop`.
     if (queued_bytes_ < full_enough) arrived_.wait_until(lock, until, [&] { return stopping_; });

@@ -85,6 +85,7 @@ private:
   // the thread's own
   std::deque<work> queues_[2];
   std::uint64_t last_block_bytes_{0};
+  std::size_t last_block_works_{0};
   instant last_block_at_{};
 
   /// Held while a listener is called, so that `listen` can promise that no call runs any more; recursive, because a

@@ -12,7 +12,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -20,7 +19,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -79,11 +78,15 @@ double own_cpu(int who = RUSAGE_SELF) {
 }
 
 /// This kind of virtual machine gives free pages back to its host; the first touch afterwards costs seconds a GiB and
-/// would be measured instead of us.
-void warm_memory(double gb) {
-  const auto bytes = static_cast<std::size_t>(gb * 1.3e9);
-  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (p != MAP_FAILED) munmap(p, bytes);
+/// would be measured instead of us. So the page cache is filled by a file and emptied again right before each run.
+void warm_page_cache(const settings& s) {
+  const auto path = s.directory / "warm";
+  const std::vector<char> block(1 << 20, 'x');
+  const int fd = open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  for (double written = 0; written < s.gb * 1.5e9; written += static_cast<double>(block.size()))
+    if (write(fd, block.data(), block.size()) < 0) die("write " + path.string() + ": " + std::strerror(errno));
+  close(fd);
+  fs::remove(path);
 }
 
 int free_port() {
@@ -396,16 +399,16 @@ int main(int argc, char** argv) {
   std::vector<cost> floor_in, floor_out, acks_1, acks_all, reads;
   double fastest = 0;
   for (int round = 0; round < s.rounds; ++round) {
-    warm_memory(s.gb);  // before every single measurement: what is free goes cold again within seconds
+    warm_page_cache(s);  // before every single measurement: what is free goes cold again within seconds
     floor_in.push_back(produce_floor(s, s.gb));
     floor_out.push_back(consume_floor(s, s.gb));
     fs::remove(s.directory / "floor");
     {
       node_process node{s, s.directory / "data"};
       tally t1, t2;
-      warm_memory(s.gb);
+      warm_page_cache(s);
       acks_1.push_back(produce(s, node, "acks-1", "1", count, 0, t1));
-      warm_memory(s.gb);
+      warm_page_cache(s);
       acks_all.push_back(produce(s, node, "acks-all", "all", count, 0, t2));
       reads.push_back(consume(s, node, "acks-all", count));
       fastest = std::max(fastest, acks_all.back().mb_per_s);
