@@ -244,10 +244,12 @@ cost produce(const settings& s, const node_process& node, const char* topic, con
 }
 
 cost consume(const settings& s, const node_process& node, const char* topic, std::uint64_t count) {
-  auto* client =
-      make_client(RD_KAFKA_CONSUMER, node.address(),
-                  {{"queued.min.messages", "1000000"}, {"fetch.message.max.bytes", "4194304"}, {"check.crcs", "false"}},
-                  nullptr, nullptr);
+  auto* client = make_client(RD_KAFKA_CONSUMER, node.address(),
+                             {{"queued.min.messages", "1000000"},
+                              {"queued.max.messages.kbytes", "2097151"},
+                              {"fetch.message.max.bytes", "4194304"},
+                              {"check.crcs", "false"}},
+                             nullptr, nullptr);
   auto* rkt = rd_kafka_topic_new(client, topic, nullptr);
   const auto cpu_before = cpu_of(node.pid());
   const auto own_before = own_cpu();
