@@ -258,7 +258,7 @@ cost consume(const settings& s, const node_process& node, const char* topic, std
   std::uint64_t seen = 0;
   std::vector<rd_kafka_message_t*> batch(10'000);
   while (seen < count) {
-    const auto n = rd_kafka_consume_batch(rkt, 0, 1000, batch.data(), batch.size());
+    const auto n = rd_kafka_consume_batch(rkt, 0, 20, batch.data(), batch.size());
     for (ssize_t i = 0; i < n; ++i) {
       if (batch[i]->err == RD_KAFKA_RESP_ERR_NO_ERROR) ++seen;
       rd_kafka_message_destroy(batch[i]);
