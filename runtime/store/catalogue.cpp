@@ -1,6 +1,7 @@
 #include "runtime/store/catalogue.hpp"
 
 #include <algorithm>
+#include <map>
 
 namespace troupe::store {
 namespace {
@@ -151,20 +152,20 @@ result<std::vector<catalogue::log_row>> catalogue::create(const std::vector<log_
   std::scoped_lock lock{mutex_};
   std::vector<log_row> out, made;
   std::vector<table::change> changes;
+  std::map<log_identity, std::size_t> places;  // in `made`
   auto next = next_id_;
   for (const auto& identity : wanted) {
     if (auto known = ids_.find(identity); known != ids_.end()) {
       out.push_back(logs_.at(known->second));
       continue;
     }
-    auto twice = std::find_if(made.begin(), made.end(), [&](const auto& r) { return r.info.identity == identity; });
-    if (twice == made.end()) {
+    const auto [place, first] = places.try_emplace(identity, made.size());
+    if (first) {
       made.push_back({{log_id{next}, identity, level}, next % lanes_});
       changes.push_back({key_of(log_id{next}), value_of(made.back())});
-      twice = std::prev(made.end());
       ++next;
     }
-    out.push_back(*twice);
+    out.push_back(made[place->second]);
   }
   if (made.empty()) return out;
   changes.push_back({key_of('N'), value_of(next)});

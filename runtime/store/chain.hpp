@@ -169,6 +169,7 @@ private:
   std::vector<std::pair<log_id, standing>> standings() const;
   segment_name name_of(segment_no no) const { return {settings_.lane, settings_.level, no}; }
   result<void> recover_segment(const catalogue::segment_row&, bool newest);
+  void name_cut_rows(segment_no);
   std::optional<index_summary> read_summary(const segment_file&, const catalogue::segment_row&) const;
   std::shared_ptr<const row_list> read_rows(const segment_file&, const std::vector<index_run>&, std::uint64_t) const;
   std::shared_ptr<const row_list> rebuild_rows(segment_no, log_id, std::unique_lock<std::mutex>* lock);

@@ -36,9 +36,27 @@ std::optional<index_summary> chain::read_summary(const segment_file& file, const
   bytes.resize(*summary_bytes);
   if (!file.read_index(0, bytes)) return {};
   auto summary = decode_index(bytes, row.name.first, size);
-  if (!summary || summary->segment_id != row.id || summary->next != row.next || summary->data_bytes > file.size())
-    return {};
+  if (!summary || summary->segment_id != row.id || summary->next != row.next) return {};
   return summary;
+}
+
+/// A sealed segment's file is shorter than its index needs. The index still says of each log what is gone.
+void chain::name_cut_rows(segment_no no) {
+  const auto& s = segments_.at(no);
+  const auto size = s.file->size();
+  ++to_.counters.damaged_blocks;
+  for (const auto& r : s.runs) {
+    const auto rows = load(no, r.log);
+    if (!rows) continue;  // its own CRC is wrong too: reading will say so
+    const auto cut =
+        std::find_if(rows->begin(), rows->end(), [&](const row& at) { return at.position + at.length > size; });
+    if (cut == rows->end()) continue;
+    journal_.suspect(r.log, cut->base);
+    tell(notice::level::error, "file_cut",
+         "file=" + s.file->path() + " bytes=" + std::to_string(size) + " needs=" + std::to_string(s.data_bytes) +
+             " log=" + std::to_string(r.log.value()) + " base=" + std::to_string(cut->base.value()) +
+             " end=" + std::to_string(r.what.end.value()));
+  }
 }
 
 result<void> chain::recover_segment(const catalogue::segment_row& row, bool newest) {
@@ -70,6 +88,7 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
       segments_.emplace(no, std::move(s));
       journal_.add_sealed(no, runs);
       for (auto& [id, stands] : summary->standings) journal_.set_standing(id, std::move(stands));
+      if (summary->data_bytes > segments_.at(no).file->size()) name_cut_rows(no);
       return {};
     }
     tell(notice::level::warn, "index_rebuilt", "segment=" + s.file->path());
