@@ -110,8 +110,9 @@ bool connection::may_read() {
   if (held_) return false;
   auto& memory = *all_.requests_memory;
   if (!memory.crowded() || overdrawn_) return true;
-  if (splitter_.pending() > 0 && memory.try_overdraft()) return overdrawn_ = true;
-  if (!std::exchange(parked_, true)) memory.wait_for_room();
+  const bool half_received = splitter_.pending() > 0;
+  if (half_received && memory.try_overdraft()) return overdrawn_ = true;
+  if (!std::exchange(parked_, true)) memory.wait_for_room(half_received);
   return false;
 }
 

@@ -7,10 +7,10 @@ void memory_budget::give_back(std::uint64_t bytes) {
   if (waited_for_.load() && roomy()) tell();
 }
 
-void memory_budget::wait_for_room() {
+void memory_budget::wait_for_room(bool for_overdraft) {
   waited_for_ = true;
   // What came free before the line above was told to nobody.
-  if (roomy()) tell();
+  if (roomy() || (for_overdraft && !overdrawn_)) tell();
 }
 
 void memory_budget::return_overdraft() {

@@ -30,8 +30,9 @@ public:
   void return_overdraft();
 
   /// Calls what was set by `when_roomy` once, from any thread, as soon as no more than seven eighths are used or
-  /// the overdraft is free. The gap keeps readers from starting and stopping with every request.
-  void wait_for_room();
+  /// the overdraft is given back. The gap keeps readers from starting and stopping with every request.
+  /// `for_overdraft`: the caller was refused it a moment ago; if it came free since, that counts at once.
+  void wait_for_room(bool for_overdraft = false);
   /// Before anyone waits.
   void when_roomy(std::function<void()> told) { told_ = std::move(told); }
 
