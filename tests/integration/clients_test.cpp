@@ -24,10 +24,18 @@ protected:
   }
   static std::unique_ptr<node> shared;
 
-  static void create(const std::string& topic, int partitions) {
+  enum class kept : std::uint8_t { as_by_default, forever };
+
+  static void create(const std::string& topic, int partitions, kept how_long = kept::as_by_default) {
     connection c{shared->kafka_port()};
-    const auto body = writer{}.i32(1).str(topic).i32(partitions).i16(1).i32(0).i32(0).i32(10000).i8(0).bytes();
-    auto answer = c.ask(19, 2, body);
+    writer body;
+    body.i32(1).str(topic).i32(partitions).i16(1).i32(0);
+    if (how_long == kept::forever)
+      body.i32(1).str("retention.ms").str("-1");
+    else
+      body.i32(0);
+    const auto request = body.i32(10000).i8(0).bytes();
+    auto answer = c.ask(19, 2, request);
     ASSERT_TRUE(answer);
     answer->i32();
     answer->i32();
@@ -184,10 +192,10 @@ TEST_F(Clients, PythonWritesWithIdempotenceAndEveryAcknowledgedOffsetIsRight) {
 }
 
 TEST_F(Clients, EverythingThatARecordCanHaveComesBack) {
-  create("records", 1);
+  // Their times are years ago: by default retention takes them as soon as it comes by.
   for (const auto* codec : {"none", "gzip", "snappy", "lz4", "zstd"}) {
     const auto topic = std::string{"records-"} + codec;
-    create(topic, 1);
+    create(topic, 1, kept::forever);
     auto ran = python("client.py", {"records", "--bootstrap", shared->address(), "--topic", topic, "--set",
                                     std::string{"compression.type="} + codec});
     EXPECT_EQ(ran.status, 0) << codec << ": " << ran.err;
@@ -229,7 +237,7 @@ TEST_F(Clients, ReadsFromAnyOffset) {
 }
 
 TEST_F(Clients, ReadsFromATimestamp) {
-  create("times", 1);
+  create("times", 1, kept::forever);
   auto ran = python("client.py", {"timed", "--bootstrap", shared->address(), "--topic", "times"});
   EXPECT_EQ(ran.status, 0) << ran.err;
   auto got = kcat(*shared, {"-C", "-q", "-e", "-t", "times", "-p", "0", "-o", "s@1600000000250", "-f", "%s\n"});
