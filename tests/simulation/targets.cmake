@@ -1,0 +1,10 @@
+# The simulator: a whole cluster of cores in one thread (docs/simulation.md). Its cores are the removable twins, so that
+# the mutation check can take a rule away.
+file(GLOB simulator CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+list(FILTER simulator EXCLUDE REGEX "(_test|/main)\\.cpp$")
+troupe_room(troupe_simulation tests/simulation SOURCES ${simulator}
+            USES troupe_partition_removable troupe_controller_removable troupe_store)
+troupe_without_lto(troupe_simulation)
+
+file(GLOB simulation_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cpp)
+troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS simulation TIMEOUT 600)
