@@ -126,13 +126,19 @@ sockaddr_in loopback(std::uint16_t port) {
 }  // namespace
 
 std::uint16_t free_port() {
-  const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  auto a = loopback(0);
-  socklen_t size = sizeof a;
-  if (::bind(s, reinterpret_cast<sockaddr*>(&a), size) != 0 || ::getsockname(s, reinterpret_cast<sockaddr*>(&a), &size))
-    throw std::runtime_error{"no free port"};
-  ::close(s);
-  return ntohs(a.sin_port);
+  // Outgoing connections get their ports from 32768 on: one of them could take a node's port while the node is down.
+  constexpr unsigned first = 10'000, end = 32'000;
+  static unsigned next = first + static_cast<unsigned>(::getpid()) * 37 % (end - first);
+  for (unsigned tries = 0; tries < end - first; ++tries) {
+    const auto port = static_cast<std::uint16_t>(next);
+    if (++next == end) next = first;
+    const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const auto a = loopback(port);
+    const bool is_free = ::bind(s, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0;
+    ::close(s);
+    if (is_free) return port;
+  }
+  throw std::runtime_error{"no free port"};
 }
 
 http_answer http_get(std::uint16_t port, std::string_view path) {

@@ -61,7 +61,7 @@ struct outcome {
 /// Runs a program to its end.
 outcome run(const std::vector<std::string>& arguments, std::string_view input = {}, seconds limit = seconds{120});
 
-/// A port on 127.0.0.1 that nobody listened on a moment ago.
+/// A port on 127.0.0.1 that nobody used a moment ago; each call gives another one.
 std::uint16_t free_port();
 
 struct http_answer {

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -44,19 +45,24 @@ void expect_kept(const std::vector<std::string>& acknowledged, const std::vector
   EXPECT_EQ(missing, 0u);
 }
 
-/// Waits until a file that somebody appends to has reached a size.
+/// A file that a program appends to.
 class growing_file {
 public:
   explicit growing_file(std::filesystem::path file) : file_{std::move(file)} {
     write_file(file_, "");
-    watch_ = ::inotify_init1(IN_CLOEXEC);
+    watch_ = ::inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     ::inotify_add_watch(watch_, file_.c_str(), IN_MODIFY);
   }
   ~growing_file() { ::close(watch_); }
   std::uint64_t size() const { return std::filesystem::file_size(file_); }
-  void wait_for(std::uint64_t bytes) const {
+  /// Waits until it has a size, or its writer has ended.
+  void wait_for(std::uint64_t bytes, child& writer) const {
     char events[4096];
-    while (size() < bytes && ::read(watch_, events, sizeof events) > 0) continue;
+    while (size() < bytes && !writer.wait(milliseconds{0})) {
+      pollfd appended{watch_, POLLIN, 0};
+      if (::poll(&appended, 1, 100) > 0 && ::read(watch_, events, sizeof events) < 0)
+        throw std::runtime_error{"inotify"};
+    }
   }
 
 private:
@@ -116,7 +122,7 @@ TEST_P(Recovery, NothingAcknowledgedIsMissingAfterKillsInMidStream) {
   const auto total = cities_text().size();
   int kills = 0;
   for (std::uint64_t at = total / 10; at < total; at += total / 10 + random.below(total / 10)) {
-    acknowledged.wait_for(at);
+    acknowledged.wait_for(at, producer);
     if (producer.wait(milliseconds{0})) break;
     n.kill();
     ++kills;
