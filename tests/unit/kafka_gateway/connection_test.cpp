@@ -236,10 +236,10 @@ TEST_F(Connection, WhoSaysNothingIsClosed) {
 }
 
 TEST_F(Connection, WhoIsIdleForTooLongIsClosed) {
-  setup.limits.idle = 1ms;
+  setup.limits.idle = 100ms;
   start();
   auto c = connect();
-  c.call<api_versions_response>(api_versions_request{}, 0);
+  c.ask(api_versions_request{}, 0);  // on a busy machine too late, and that counts as well
   EXPECT_TRUE(c.closed());
   EXPECT_EQ(metric("troupe_kafka_connections_closed_total{reason=\"idle\"}"), 1);
 }
@@ -368,7 +368,7 @@ TEST_F(Connection, WhoReadsSlowlyGetsEverything) {
 
 // -- coming and going --------------------------------------------------------------------------------------
 
-TEST_F(Connection, LocalhostIsBothFamilies) {
+TEST_F(Connection, LocalhostIsAllItsAddressesAtOnePort) {
   setup.listen = {{"localhost", 0}};
   start();
   ASSERT_GE(gateway->addresses().size(), 1u);
