@@ -72,8 +72,7 @@ std::uint64_t interesting(troupe::random_source& random, std::size_t size) {
 }
 
 input mutated(const std::vector<input>& corpus, troupe::random_source& random) {
-  input data;
-  if (!corpus.empty()) data = corpus[random.below(corpus.size())];
+  input data = corpus[random.below(corpus.size())];
   if (data.empty()) data.resize(1 + random.below(64));
   for (auto rounds = 1 + random.below(8); rounds > 0; --rounds) {
     const auto at = data.empty() ? 0 : random.below(data.size());
@@ -115,7 +114,6 @@ input mutated(const std::vector<input>& corpus, troupe::random_source& random) {
         break;
       }
       default: {  // go on like another input
-        if (corpus.empty()) break;
         const auto& other = corpus[random.below(corpus.size())];
         const auto from = static_cast<std::ptrdiff_t>(random.below(other.size() + 1));
         data.resize(at);
@@ -180,6 +178,10 @@ int main(int argc, char** argv) {
   const auto seconds = argc > 2 ? std::strtod(argv[2], nullptr) : std::filesystem::is_regular_file(argv[1]) ? 0.0 : 3.0;
   const auto seed = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1;
   const auto corpus = read_corpus(argv[1]);
+  if (corpus.empty()) {  // from nothing, mutations hardly get past the first check of a decoder
+    std::fprintf(stderr, "there is no corpus in %s\n", argv[1]);
+    return 2;
+  }
   crash_file = "crash-" + std::filesystem::path{argv[0]}.filename().string();
   watch_for_death();
   for (const auto& data : corpus) run(data);

@@ -1,6 +1,7 @@
 # Each tests/fuzz/<name>.cpp defines LLVMFuzzerTestOneInput and becomes fuzz_<name>, which feeds it
 # - with TROUPE_FUZZ (clang): what libFuzzer finds, for as long as it is told;
-# - otherwise: the corpus in tests/fuzz/corpus/<name> and some seconds of seeded mutations of it (driver.cpp), as a test.
+# - otherwise: the corpus in tests/fuzz/corpus/<name>, which there must be, and some seconds of seeded mutations of it
+#   (driver.cpp), as a test.
 file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*.cpp)
 list(FILTER fuzz_sources EXCLUDE REGEX "/driver\\.cpp$")
 foreach(source IN LISTS fuzz_sources)
