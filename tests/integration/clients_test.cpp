@@ -192,7 +192,7 @@ TEST_F(Clients, PythonWritesWithIdempotenceAndEveryAcknowledgedOffsetIsRight) {
                          (files / "acked").string(), "--set", "enable.idempotence=true"},
                         cities_text());
   ASSERT_EQ(written.status, 0) << written.err;
-  auto acked = lines_of(contents(files / "acked"));
+  auto acked = lines_of(read_file(files / "acked"));
   auto got = read_with_python("python");
   ASSERT_EQ(acked.size(), cities().size());
   // Acknowledged: "partition offset line"; read: "partition offset key,line", where the key repeats the first field.
@@ -292,7 +292,7 @@ TEST_F(Clients, AConsumerThatWaitsHearsOfANewRecordAtOnce) {
   while (fetches() < before + 2) ASSERT_LT(std::chrono::steady_clock::now(), until) << "the consumer never asked";
   ASSERT_EQ(kcat(*shared, {"-P", "-t", "tail", "-p", "0"}, "hello\n").status, 0);
   EXPECT_EQ(waiting.wait(seconds{60}), 0);
-  EXPECT_EQ(contents(files / "out"), "hello\n");
+  EXPECT_EQ(read_file(files / "out"), "hello\n");
 }
 
 TEST_F(Clients, ATopicIsCreatedWhenFirstWrittenTo) {

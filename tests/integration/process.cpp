@@ -13,32 +13,11 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include <fstream>
-#include <sstream>
-
 namespace troupe::test {
 
-namespace fs = std::filesystem;
 using std::chrono::duration_cast;
 using std::chrono::steady_clock;
 
-scratch::scratch() {
-  auto name = (fs::temp_directory_path() / "troupe-XXXXXX").string();
-  if (!::mkdtemp(name.data())) throw std::runtime_error{"mkdtemp " + name};
-  path_ = name;
-}
-scratch::~scratch() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
-std::string contents(const fs::path& file) {
-  std::ifstream in{file, std::ios::binary};
-  return {std::istreambuf_iterator<char>{in}, {}};
-}
-void write_file(const fs::path& file, std::string_view text) {
-  std::ofstream{file, std::ios::binary} << text;
-}
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;
   while (!text.empty()) {
@@ -106,8 +85,8 @@ outcome run(const std::vector<std::string>& arguments, std::string_view input, s
     child program{arguments, {files / "in", files / "out", files / "err"}};
     result.status = program.wait(limit).value_or(-1);
   }
-  result.out = contents(files / "out");
-  result.err = contents(files / "err");
+  result.out = read_file(files / "out");
+  result.err = read_file(files / "err");
   return result;
 }
 
@@ -179,11 +158,11 @@ milliseconds node::start() {
   process_.emplace(arguments, child::files{.out = home_ / "out", .err = err});
   while (http_get(http_port_, "/readyz").status != 200) {
     if (auto ended = process_->wait(milliseconds{2})) {
-      ADD_FAILURE() << "the node ended with " << *ended << ": " << contents(err);
+      ADD_FAILURE() << "the node ended with " << *ended << ": " << read_file(err);
       break;
     }
     if (steady_clock::now() - begun > seconds{60}) {
-      ADD_FAILURE() << "the node was not ready after 60 s: " << contents(err);
+      ADD_FAILURE() << "the node was not ready after 60 s: " << read_file(err);
       break;
     }
   }
@@ -215,14 +194,14 @@ double node::metric(std::string_view name) const {
 }
 
 std::uint64_t node::memory(std::string_view what) const {
-  for (const auto& line : lines_of(contents("/proc/" + std::to_string(pid()) + "/status")))
+  for (const auto& line : lines_of(read_file("/proc/" + std::to_string(pid()) + "/status")))
     if (line.starts_with(what)) return std::stoull(line.substr(what.size())) * 1024;
   return 0;
 }
 
 std::string node::log() const {
   std::string all;
-  for (int life = 1; life <= life_; ++life) all += contents(home_ / ("log-" + std::to_string(life)));
+  for (int life = 1; life <= life_; ++life) all += read_file(home_ / ("log-" + std::to_string(life)));
   return all;
 }
 

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/scratch.hpp"
+
 /// Programs that a test runs: tools to their end, nodes for as long as it needs them. Every child dies with the test,
 /// whatever becomes of it. Nothing here sleeps for a while and hopes: it waits for an end, an answer or a time-out.
 namespace troupe::test {
@@ -15,22 +17,13 @@ namespace troupe::test {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// A folder of its own, removed at the end.
-class scratch {
+/// A folder of its own, on the disk rather than in memory.
+class scratch : public scratch_directory {
 public:
-  scratch();
-  ~scratch();
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
-
-private:
-  std::filesystem::path path_;
+  scratch() : scratch_directory{std::filesystem::temp_directory_path()} {}
+  std::filesystem::path operator/(std::string_view name) const { return path() / name; }
 };
 
-std::string contents(const std::filesystem::path&);
-void write_file(const std::filesystem::path&, std::string_view);
 std::vector<std::string> lines_of(std::string_view text);
 
 /// A running program. Its standard input comes from a file, its output goes to files.

@@ -129,9 +129,9 @@ TEST_P(Recovery, NothingAcknowledgedIsMissingAfterKillsInMidStream) {
     n.start();
   }
   EXPECT_GE(kills, 4);
-  ASSERT_EQ(producer.wait(seconds{180}), 0) << contents(files / "err");
+  ASSERT_EQ(producer.wait(seconds{180}), 0) << read_file(files / "err");
 
-  const auto acked = lines_of(contents(files / "acked"));
+  const auto acked = lines_of(read_file(files / "acked"));
   EXPECT_EQ(acked.size(), cities().size());
   const auto stored = everything(n, "t");
   expect_kept(acked, stored);

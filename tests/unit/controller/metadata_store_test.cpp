@@ -1,10 +1,10 @@
 #include "actors/controller/metadata_store.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <map>
 
+#include "tests/support/scratch.hpp"
 #include "tests/unit/controller/fixtures.hpp"
 
 namespace troupe {
@@ -151,8 +151,8 @@ TEST(MetadataStore, NamesWhatIsDamaged) {
 }
 
 TEST(MetadataStore, LivesOnARealTable) {
-  const auto directory = std::filesystem::temp_directory_path() / ("troupe_metadata_" + std::to_string(::getpid()));
-  std::filesystem::remove_all(directory);
+  const test::scratch_directory scratch;
+  const auto directory = scratch.path() / "metadata";
   for (int start = 0; start < 3; ++start) {
     auto store = metadata_store::open(directory, {.node = node_id{1}, .snapshot_every = 4});
     ASSERT_TRUE(store.ok()) << store.error().text;
@@ -162,7 +162,6 @@ TEST(MetadataStore, LivesOnARealTable) {
     EXPECT_EQ((*store)->image()->next_producer_id, start * 1000);
     ASSERT_TRUE((*store)->commit({producer_ids_reserved{(start + 1) * 1000}}).ok());
   }
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "tests/support/scratch.hpp"
+
 namespace troupe {
 namespace {
 
@@ -12,12 +14,8 @@ namespace fs = std::filesystem;
 
 class DataDirectory : public testing::Test {
 protected:
-  void SetUp() override {
-    path_ = fs::temp_directory_path() / ("troupe-data-directory-" + std::to_string(::getpid()));
-    fs::remove_all(path_);
-  }
-  void TearDown() override { fs::remove_all(path_); }
-  fs::path path_;
+  test::scratch_directory scratch_;
+  const fs::path path_{scratch_.path() / "data"};
 };
 
 TEST_F(DataDirectory, KeepsItsIdentityOverRestarts) {

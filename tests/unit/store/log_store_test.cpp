@@ -41,15 +41,15 @@ TEST(LogStore, ReadsRespectTheirLimits) {
 /// A copy of the directory of a running store is what `kill -9` leaves behind.
 struct killed : store_fixture {
   void kill() {
-    const auto copy = directory.path.string() + ".copy";
-    std::filesystem::copy(directory.path, copy, std::filesystem::copy_options::recursive);
+    const auto copy = directory.path().string() + ".copy";
+    std::filesystem::copy(directory.path(), copy, std::filesystem::copy_options::recursive);
     store.reset();
-    std::filesystem::remove_all(directory.path);
-    std::filesystem::rename(copy, directory.path);
+    std::filesystem::remove_all(directory.path());
+    std::filesystem::rename(copy, directory.path());
   }
   std::filesystem::path newest_data() {
     std::filesystem::path newest;
-    for (const auto& e : std::filesystem::recursive_directory_iterator{directory.path})
+    for (const auto& e : std::filesystem::recursive_directory_iterator{directory.path()})
       if (e.path().filename() == "data.mdb" && e.path().string().find("seg-") != std::string::npos)
         newest = std::max(newest, e.path());
     return newest;
@@ -259,11 +259,11 @@ TEST(LogStore, AfterCloseEverythingIsAnsweredAndNothingWritten) {
 }
 
 TEST(LogStore, ImpossibleOptionsAreRefused) {
-  temporary_directory directory;
+  test::scratch_directory directory;
   options o;
   o.segment_bytes = 1000;
-  EXPECT_EQ(log_store::open(directory.path, o, {}).code(), errc::invalid_config);
-  EXPECT_TRUE(std::filesystem::is_empty(directory.path));
+  EXPECT_EQ(log_store::open(directory.path(), o, {}).code(), errc::invalid_config);
+  EXPECT_TRUE(std::filesystem::is_empty(directory.path()));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <condition_variable>
 #include <filesystem>
@@ -11,21 +10,9 @@
 
 #include "runtime/base/crc32c.hpp"
 #include "runtime/store/log.hpp"
+#include "tests/support/scratch.hpp"
 
 namespace troupe::store {
-
-/// A directory that goes away with the test.
-struct temporary_directory {
-  std::filesystem::path path;
-  temporary_directory() {
-    std::string name = (std::filesystem::temp_directory_path() / "troupe-log-XXXXXX").string();
-    path = ::mkdtemp(name.data());
-  }
-  ~temporary_directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-};
 
 inline log_identity identity(int partition, std::int64_t added_at = 0) {
   uuid topic;
@@ -147,7 +134,7 @@ inline std::string text_of(const std::vector<batch>& batches) {
 
 /// Opens stores on one directory, keeps what they said.
 struct store_fixture {
-  temporary_directory directory;
+  test::scratch_directory directory{std::filesystem::temp_directory_path()};
   options settings;
   std::mutex mutex;
   std::vector<notice> notices;
@@ -160,7 +147,7 @@ struct store_fixture {
   }
   void open() {
     store.reset();
-    auto opened = log_store::open(directory.path, settings, [this](const notice& n) {
+    auto opened = log_store::open(directory.path(), settings, [this](const notice& n) {
       std::scoped_lock lock{mutex};
       notices.push_back(n);
     });
