@@ -102,7 +102,6 @@ private:
 
   void serve() override {
     std::vector<controller::reconfiguration> wanted;
-    std::set<std::pair<std::int8_t, std::string_view>> seen;
     this->told.responses.resize(this->asked.resources.size());
     for (std::size_t i = 0; i < this->asked.resources.size(); ++i) {
       const auto& r = this->asked.resources[i];
