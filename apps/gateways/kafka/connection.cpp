@@ -73,8 +73,11 @@ void connection::wait_readable() {
     if (!paused_at_) paused_at_ = boot_clock::now();
     return;
   }
-  if (paused_at_)
-    frame_since_ += boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
+  if (paused_at_) {
+    const auto pause = boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
+    frame_since_ += pause;
+    accepted_at_ += pause;
+  }
   reading_ = true;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const boost::system::error_code& failed) {
     self->reading_ = false;
@@ -284,7 +287,7 @@ void connection::account() {
 void connection::sweep(instant now) {
   if (closed_) return;
   const auto& limits = all_.setup.limits;
-  if (!first_frame_seen_ && now - accepted_at_ > limits.first_frame) return close("first_frame");
+  if (!first_frame_seen_ && !paused_at_ && now - accepted_at_ > limits.first_frame) return close("first_frame");
   if (splitter_.pending() > 0 && !paused_at_ && now - frame_since_ > limits.frame) return close("slow_frame");
   if (!out_.empty() && now - written_at_ > limits.idle) return close("stuck");
   if (outstanding_.empty() && out_.empty() && now - std::max(read_at_, written_at_) > limits.idle) return close("idle");
