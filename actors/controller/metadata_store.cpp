@@ -30,6 +30,17 @@ error damaged(std::string text) {
   return {errc::storage_damaged, "metadata: " + std::move(text)};
 }
 
+/// An image takes no setting that this version does not understand.
+result<void> check_settings(const metadata_record& record) {
+  const setting_map* overrides = nullptr;
+  if (const auto* r = std::get_if<topic_created>(&record)) overrides = &r->overrides;
+  if (const auto* r = std::get_if<topic_configured>(&record)) overrides = &r->overrides;
+  if (overrides == nullptr) return {};
+  if (auto known = parse_topic_settings(*overrides); !known)
+    return {errc::wrong_format, "the metadata has a setting of a newer version: " + known.error().text};
+  return {};
+}
+
 }  // namespace
 
 result<std::unique_ptr<metadata_store>> metadata_store::open(const std::filesystem::path& directory,
@@ -92,6 +103,10 @@ result<void> metadata_store::load() {
     auto record = decode_metadata_record(value);
     if (!record) {
       trouble = damaged((is_record ? "record " : "snapshot ") + std::to_string(offset) + ": " + record.error().text);
+      return false;
+    }
+    if (auto known = check_settings(*record); !known) {
+      trouble = known.error();
       return false;
     }
     if (is_record) {

@@ -30,8 +30,8 @@ public:
     std::int64_t snapshot_every{metadata_store::snapshot_every};
   };
 
-  /// Opens or creates. Errors: wrong_format (a newer format, another node's directory), storage_damaged (rows that do
-  /// not decode or do not follow each other), and those of the table.
+  /// Opens or creates. Errors: wrong_format (a newer format or setting, another node's directory), storage_damaged
+  /// (rows that do not decode or do not follow each other), and those of the table.
   static result<std::unique_ptr<metadata_store>> open(const std::filesystem::path& directory, const options&);
   /// The same on a table that is open already.
   static result<std::unique_ptr<metadata_store>> open(std::unique_ptr<store::table>, const options&);

@@ -74,6 +74,9 @@ private:
 };
 
 constexpr int varint_bytes_max = 10;
+/// Only the timestamp delta has 64 bits. Java's consumers read no more than this of the others, even where the number
+/// is small.
+constexpr int short_varint_bytes_max = 5;
 static_assert(varint_bytes_max * 3 <= decompressor::headroom);
 
 constexpr std::int64_t unzigzag(std::uint64_t raw) noexcept {
@@ -130,11 +133,13 @@ public:
   /// Reads one record to its end. False: it does not parse.
   bool read(record_head& head) {
     std::int64_t length = 0;
-    if (read_varint(in_, length) == 0 || length < 1 || length > std::numeric_limits<std::int32_t>::max()) return false;
+    const int taken = read_varint(in_, length);
+    if (taken == 0 || taken > short_varint_bytes_max || length < 1 || length > std::numeric_limits<std::int32_t>::max())
+      return false;
     left_ = length;
     std::int64_t headers = 0;
-    if (!skip(1) || !number(head.timestamp_delta) || !number(head.offset_delta) || !nullable_bytes() ||
-        !nullable_bytes() || !number(headers))
+    if (!skip(1) || !number(head.timestamp_delta, varint_bytes_max) || !number(head.offset_delta) ||
+        !nullable_bytes() || !nullable_bytes() || !number(headers))
       return false;
     // A header takes two bytes or more: a count that cannot fit ends here and not after two billion turns.
     if (headers < 0 || headers > left_ / 2) return false;
@@ -146,10 +151,10 @@ public:
   }
 
 private:
-  bool number(std::int64_t& value) {
+  bool number(std::int64_t& value, int bytes_max = short_varint_bytes_max) {
     const int taken = read_varint(in_, value);
     left_ -= taken;
-    return taken != 0 && left_ >= 0;
+    return taken != 0 && taken <= bytes_max && left_ >= 0;
   }
   bool skip(std::int64_t bytes) {
     left_ -= bytes;

@@ -43,14 +43,19 @@ private:
         continue;
       }
       for (auto& c : *found) {
-        if (r.configuration_keys && std::ranges::find(*r.configuration_keys, c.name) == r.configuration_keys->end())
-          continue;
+        if (!wanted(r, c.name)) continue;
         if (!asked.include_synonyms) c.synonyms.clear();
         if (!asked.include_documentation) c.documentation.reset();
         out.configs.push_back(std::move(c));
       }
     }
     answer(told);
+  }
+
+  /// Kafka takes an empty list like none at all.
+  static bool wanted(const describe_configs_request::resource& r, const std::string& name) {
+    const auto& keys = r.configuration_keys;
+    return !keys || keys->empty() || std::ranges::find(*keys, name) != keys->end();
   }
 
   result<std::vector<entry>> describe(const describe_configs_request::resource& r, const cluster_view& now) const {
@@ -102,7 +107,6 @@ private:
 
   void serve() override {
     std::vector<controller::reconfiguration> wanted;
-    std::set<std::pair<std::int8_t, std::string_view>> seen;
     this->told.responses.resize(this->asked.resources.size());
     for (std::size_t i = 0; i < this->asked.resources.size(); ++i) {
       const auto& r = this->asked.resources[i];

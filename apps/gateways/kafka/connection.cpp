@@ -39,6 +39,7 @@ void connection::drain() {
   if (closed_) return;
   draining_ = true;
   held_.reset();
+  if (std::exchange(overdrawn_, false)) all_.requests_memory->return_overdraft();
   for (std::size_t i = 0; i < outstanding_.size(); ++i) outstanding_[i]->hurry();
   flush_soon();
 }
@@ -72,8 +73,11 @@ void connection::wait_readable() {
     if (!paused_at_) paused_at_ = boot_clock::now();
     return;
   }
-  if (paused_at_)
-    frame_since_ += boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
+  if (paused_at_) {
+    const auto pause = boot_clock::now() - *std::exchange(paused_at_, {});  // that was not the client's doing
+    frame_since_ += pause;
+    accepted_at_ += pause;
+  }
   reading_ = true;
   socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](const boost::system::error_code& failed) {
     self->reading_ = false;
@@ -112,7 +116,9 @@ bool connection::may_read() {
   if (!memory.crowded() || overdrawn_) return true;
   const bool half_received = splitter_.pending() > 0;
   if (half_received && memory.try_overdraft()) return overdrawn_ = true;
-  if (!std::exchange(parked_, true)) memory.wait_for_room(half_received);
+  // Said again each time: being parked already may mean to wait for the other memory.
+  parked_ = true;
+  memory.wait_for_room(half_received);
   return false;
 }
 
@@ -172,11 +178,18 @@ bool connection::begin_held() {
   const auto header = request.header;
   const auto frame = request.frame;  // keeps `header` readable
   auto work = make_exchange(all_, loop_, weak_from_this(), std::move(request));
+  if (auto begun = work->begin(); !begun.ok()) {
+    refuse(begun.error(), &header);
+    return false;
+  }
+  if (closed_) {
+    work->abandon();
+    return false;
+  }
   outstanding_bytes_ += work->request_bytes();
   others_than_produce_ = key != api_key::produce;
-  outstanding_.push(work);
-  if (auto begun = work->begin(); !begun.ok()) refuse(begun.error(), &header);
-  return !closed_;
+  outstanding_.push(std::move(work));
+  return true;
 }
 
 bool connection::may_begin(const arrival& next) {
@@ -184,7 +197,8 @@ bool connection::may_begin(const arrival& next) {
   if (next.header.key != api_key::produce) {
     if (!outstanding_.empty()) return false;
     if (next.header.key != api_key::fetch || !all_.responses_memory->crowded()) return true;
-    if (!std::exchange(parked_, true)) all_.responses_memory->wait_for_room();
+    parked_ = true;
+    all_.responses_memory->wait_for_room();
     return false;
   }
   return !others_than_produce_ && outstanding_.size() < requests_outstanding_max &&
@@ -208,7 +222,7 @@ void connection::flush() {
   progress();
   if (!closed_) write();
   if (closed_) return;
-  if (draining_ && outstanding_.empty() && out_.empty()) return close("stopping");
+  if (draining_ && outstanding_.empty() && out_.empty()) return close(ending_);
   wait_readable();
 }
 
@@ -273,14 +287,15 @@ void connection::account() {
 void connection::sweep(instant now) {
   if (closed_) return;
   const auto& limits = all_.setup.limits;
-  if (!first_frame_seen_ && now - accepted_at_ > limits.first_frame) return close("first_frame");
+  if (!first_frame_seen_ && !paused_at_ && now - accepted_at_ > limits.first_frame) return close("first_frame");
   if (splitter_.pending() > 0 && !paused_at_ && now - frame_since_ > limits.frame) return close("slow_frame");
   if (!out_.empty() && now - written_at_ > limits.idle) return close("stuck");
   if (outstanding_.empty() && out_.empty() && now - std::max(read_at_, written_at_) > limits.idle) return close("idle");
   if (splitter_.pending() == 0 && now - read_at_ > std::chrono::seconds{1}) splitter_.rest();
 }
 
-/// Bytes that are no request of ours end the connection: the protocol has no other answer.
+/// Bytes that are no request of ours end the connection: the protocol has no other answer. Those that came before them
+/// are still answered.
 void connection::refuse(const error& why, const request_header* header) {
   const bool unknown = why.code == errc::unsupported_version && header != nullptr;
   if (!unknown) all_.count.malformed.add();
@@ -294,7 +309,9 @@ void connection::refuse(const error& why, const request_header* header) {
                   {"why", why},
                   {"times", times}});
   note_stranger();
-  close(unknown ? "unknown_request" : "malformed");
+  ending_ = unknown ? "unknown_request" : "malformed";
+  drain();
+  splitter_ = frame_splitter{};
 }
 
 /// Who speaks another protocol is told apart by the first bytes, for the one who has to find out why it fails.

@@ -99,6 +99,7 @@ private:
   bool parked_{false};     ///< memory is awaited
   bool reading_{false}, writing_{false}, dirty_{false}, progressing_{false};
   bool draining_{false}, closed_{false};
+  std::string_view ending_{"stopping"};  ///< why we drain
 };
 
 }  // namespace troupe::kafka

@@ -44,9 +44,8 @@ private:
 
     bool has_data() const {
       const auto end = question.read_committed ? said.last_stable : said.high_watermark;
-      return !ends_waiting() && question.from < end;
+      return !said.refused && !said.diverging && question.from < end;
     }
-    bool ends_waiting() const { return said.refused || said.diverging; }
   };
 
   void serve() override {
@@ -86,10 +85,13 @@ private:
     part.question.current = leader_epoch{p.current_leader_epoch};
     part.question.last_fetched = leader_epoch{p.last_fetched_epoch};
     part.question.read_committed = asked.isolation_level == 1;
-    if (const auto found = route.find(p.partition); found.ok())
+    const auto found = route.find(p.partition);
+    if (found.ok()) {
       part.partition = **found;
-    else
+    } else {
       part.said.refused = found.error();
+      ended_ = true;
+    }
   }
 
   // -- gathering -----------------------------------------------------------------------------------------------------
@@ -112,16 +114,14 @@ private:
   }
 
   void wave_done() {
-    const auto before = std::exchange(bytes_, total());
     // Nothing found so far: look further ahead at once.
-    if (bytes_ == before) reach_ = std::min<std::int64_t>(reach_ * 4, 64);
-    const auto first = std::find_if(parts_.begin(), parts_.begin() + static_cast<std::ptrdiff_t>(next_),
-                                    [](const partition_read& p) { return p.has_data(); });
-    const bool stuck = first != parts_.begin() + static_cast<std::ptrdiff_t>(next_) && first->said.bytes == 0;
+    if (std::exchange(bytes_before_, bytes_) == bytes_) reach_ = std::min<std::int64_t>(reach_ * 4, 64);
+    while (first_ < next_ && !parts_[first_].has_data()) ++first_;
+    const bool stuck = first_ < next_ && parts_[first_].said.bytes == 0;
     if (stuck && !std::exchange(pushed_, true)) {
       // The first partition with data has a batch that did not fit.
       ++open_;
-      return ask(static_cast<std::size_t>(first - parts_.begin()), first->question.bytes_max, true, false);
+      return ask(first_, parts_[first_].question.bytes_max, true, false);
     }
     if (next_ < parts_.size()) return next_wave();
     if (enough() || parts_.empty() || boot_clock::now() >= deadline_) return tell();
@@ -168,26 +168,20 @@ private:
   void hear(std::size_t i, fetch::outcome said) {
     auto& part = parts_[i];
     const bool first = std::exchange(part.unanswered, false);
+    // Counted along: there may be very many partitions, and each answers at least twice while we wait.
+    bytes_ += static_cast<std::int64_t>(said.bytes) - static_cast<std::int64_t>(part.said.bytes);
+    ended_ = ended_ || said.refused || said.diverging;
     part.said = std::move(said);
     if (!waiting_) {
       if (--open_ == 0) wave_done();
       return;
     }
     if (!first) part.watching = false;
-    bytes_ = total();
     if (enough()) return tell();
     if (!part.watching) watch(i);  // something, but not enough
   }
 
-  std::int64_t total() const {
-    std::int64_t bytes = 0;
-    for (const auto& p : parts_) bytes += static_cast<std::int64_t>(p.said.bytes);
-    return bytes;
-  }
-  bool enough() const {
-    return bytes_ >= bytes_min_ ||
-           std::any_of(parts_.begin(), parts_.end(), [](const partition_read& p) { return p.ends_waiting(); });
-  }
+  bool enough() const { return bytes_ >= bytes_min_ || ended_; }
 
   // -- telling -------------------------------------------------------------------------------------------------------
 
@@ -239,11 +233,14 @@ private:
   std::vector<partition_read> parts_;  ///< in the order of the request
   std::int64_t bytes_max_{0}, bytes_min_{0};
   instant deadline_;
-  std::size_t next_{0};    ///< first partition not asked yet
-  std::size_t open_{0};    ///< asked, not answered (gathering)
-  std::int64_t bytes_{0};  ///< found so far
-  std::int64_t reach_{1};  ///< how many times what fits a wave may promise
-  bool pushed_{false};     ///< a batch that did not fit was asked for whatever its size
+  std::size_t next_{0};           ///< first partition not asked yet
+  std::size_t open_{0};           ///< asked, not answered (gathering)
+  std::size_t first_{0};          ///< where the first partition with data may be
+  std::int64_t bytes_{0};         ///< found so far
+  std::int64_t bytes_before_{0};  ///< when the wave before was done
+  bool ended_{false};             ///< some partition said what ends the waiting
+  std::int64_t reach_{1};         ///< how many times what fits a wave may promise
+  bool pushed_{false};            ///< a batch that did not fit was asked for whatever its size
   bool waiting_{false};
 };
 

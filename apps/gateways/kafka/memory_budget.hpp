@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -64,13 +63,6 @@ public:
     if (bytes > bytes_) budget_->take(bytes - bytes_);
     if (bytes < bytes_) budget_->give_back(bytes_ - bytes);
     bytes_ = bytes;
-  }
-  /// A part of it that lives on its own.
-  memory_lease split(std::uint64_t bytes) {
-    memory_lease part{budget_};
-    part.bytes_ = std::min(bytes, bytes_);
-    bytes_ -= part.bytes_;
-    return part;
   }
 
 private:

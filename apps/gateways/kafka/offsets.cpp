@@ -6,38 +6,81 @@
 namespace troupe::kafka {
 namespace {
 
-/// Asks each partition, and answers when all have. `t` and `p` are places in the request, and so in the answer.
+// These requests and their answers have one shape, but two names for its parts.
+template <class Topic>
+auto& name_of(Topic& t) {
+  if constexpr (requires { t.name; })
+    return t.name;
+  else
+    return t.topic;
+}
+template <class Partition>
+auto& index_of(Partition& p) {
+  if constexpr (requires { p.partition_index; })
+    return p.partition_index;
+  else
+    return p.partition;
+}
+
+/// Asks each partition, and answers when all have.
 template <class Request, class Response, class Message>
 class partition_by_partition : public exchange_of<Request, Response> {
 public:
   using exchange_of<Request, Response>::exchange_of;
 
 protected:
+  using asked_topic = typename decltype(Request::topics)::value_type;
+  using asked_partition = typename decltype(asked_topic::partitions)::value_type;
+  using told_topic = typename decltype(Response::topics)::value_type;
+  using told_partition = typename decltype(told_topic::partitions)::value_type;
   using outcome = typename Message::outcome;
 
-  void ask(const topic_route& route, std::int32_t index, std::size_t t, std::size_t p, Message message) {
-    const auto found = route.find(index);
-    if (!found.ok()) return refuse(t, p, found.error());
+  void serve() override {
+    const auto now = this->view();
+    this->told.topics.resize(this->asked.topics.size());
+    for (std::size_t t = 0; t < this->asked.topics.size(); ++t) {
+      const auto& topic = this->asked.topics[t];
+      auto& out = this->told.topics[t];
+      name_of(out) = name_of(topic);
+      out.partitions.resize(topic.partitions.size());
+      const topic_route route{*now, name_of(topic)};
+      for (std::size_t p = 0; p < topic.partitions.size(); ++p) {
+        index_of(out.partitions[p]) = index_of(topic.partitions[p]);
+        ask(route, t, p);
+      }
+    }
+    if (open_ == 0) this->answer(this->told);
+  }
+
+  /// What to ask a partition; nothing where its entry in the answer is right as it is.
+  virtual result<std::optional<Message>> question(const topic_route&, const asked_topic&, const asked_partition&) = 0;
+  virtual void take(told_partition&, const outcome&) = 0;
+  virtual void refuse(told_partition& out, const error& why) { out.error_code = this->code_of(why); }
+
+private:
+  void ask(const topic_route& route, std::size_t t, std::size_t p) {
+    const auto& topic = this->asked.topics[t];
+    auto& out = this->told.topics[t].partitions[p];
+    auto message = question(route, topic, topic.partitions[p]);
+    if (!message.ok()) return refuse(out, message.error());
+    if (!*message) return;
+    const auto found = route.find(index_of(topic.partitions[p]));
+    if (!found.ok()) return refuse(out, found.error());
     ++open_;
     outcome lost;
     lost.refused = partition_gone;
-    message.answer = this->reply(std::move(lost), [this, t, p](outcome said) {
+    // `told` keeps its size from here on, so its entries stay where they are.
+    (*message)->answer = this->reply(std::move(lost), [this, &out](outcome said) {
       if (said.refused)
-        refuse(t, p, *said.refused);
+        refuse(out, *said.refused);
       else
-        take(t, p, said);
+        take(out, said);
       if (--open_ == 0) this->answer(this->told);
     });
-    caf::anon_send(**found, std::move(message));
+    caf::anon_send(**found, std::move(**message));
   }
-  /// All partitions are asked.
-  void asked_all() {
-    if (open_ == 0) this->answer(this->told);
-  }
-  virtual void take(std::size_t t, std::size_t p, const outcome&) = 0;
-  virtual void refuse(std::size_t t, std::size_t p, const error&) = 0;
 
-  std::size_t open_{0};
+  std::size_t open_{0};  ///< partitions that have not answered
 };
 
 class list_offsets_exchange final
@@ -49,31 +92,19 @@ private:
   static constexpr std::int64_t last_tiered = -5;
 
   void serve() override {
-    const auto now = view();
-    told.topics.resize(asked.topics.size());
-    std::map<std::pair<std::string_view, std::int32_t>, int> times;
     for (const auto& topic : asked.topics)
-      for (const auto& part : topic.partitions) ++times[{topic.name, part.partition_index}];
-    for (std::size_t t = 0; t < asked.topics.size(); ++t) {
-      const auto& topic = asked.topics[t];
-      told.topics[t].name = topic.name;
-      told.topics[t].partitions.resize(topic.partitions.size());
-      const topic_route route{*now, topic.name};
-      for (std::size_t p = 0; p < topic.partitions.size(); ++p) {
-        const auto& part = topic.partitions[p];
-        told.topics[t].partitions[p].partition_index = part.partition_index;
-        if (times[{topic.name, part.partition_index}] > 1)
-          refuse(t, p, {errc::invalid_request, "the partition is named twice"});
-        else if (!known(part.timestamp))
-          refuse(t, p, {errc::unsupported_version, "no such special timestamp in this version"});
-        else if (part.timestamp == last_tiered)
-          continue;  // no tier holds anything: offset -1, which is what the entry says already
-        else
-          ask(route, part.partition_index, t, p,
-              {part.timestamp, leader_epoch{part.current_leader_epoch}, asked.isolation_level == 1, {}});
-      }
-    }
-    asked_all();
+      for (const auto& part : topic.partitions) ++times_[{topic.name, part.partition_index}];
+    partition_by_partition::serve();
+  }
+
+  result<std::optional<list_offsets>> question(const topic_route&, const asked_topic& topic,
+                                               const asked_partition& part) override {
+    if (times_[{topic.name, part.partition_index}] > 1) return {errc::invalid_request, "the partition is named twice"};
+    if (!known(part.timestamp)) return {errc::unsupported_version, "no such special timestamp in this version"};
+    // No tier holds anything: offset -1, which is what the entry says already.
+    if (part.timestamp == last_tiered) return std::optional<list_offsets>{};
+    return std::optional{
+        list_offsets{part.timestamp, leader_epoch{part.current_leader_epoch}, asked.isolation_level == 1, {}}};
   }
 
   /// Each special timestamp came with a version of its own.
@@ -93,15 +124,13 @@ private:
     }
   }
 
-  void take(std::size_t t, std::size_t p, const outcome& said) override {
-    auto& out = told.topics[t].partitions[p];
+  void take(told_partition& out, const outcome& said) override {
     out.timestamp = said.timestamp;
     out.offset = said.offset.value();
     out.leader_epoch = said.epoch.value();
   }
-  void refuse(std::size_t t, std::size_t p, const error& why) override {
-    told.topics[t].partitions[p].error_code = code_of(why);
-  }
+
+  std::map<std::pair<std::string_view, std::int32_t>, int> times_;  ///< how often each partition is named
 };
 
 class epoch_exchange final
@@ -110,30 +139,13 @@ public:
   using partition_by_partition::partition_by_partition;
 
 private:
-  void serve() override {
-    const auto now = view();
-    told.topics.resize(asked.topics.size());
-    for (std::size_t t = 0; t < asked.topics.size(); ++t) {
-      const auto& topic = asked.topics[t];
-      told.topics[t].topic = topic.topic;
-      told.topics[t].partitions.resize(topic.partitions.size());
-      const topic_route route{*now, topic.topic};
-      for (std::size_t p = 0; p < topic.partitions.size(); ++p) {
-        const auto& part = topic.partitions[p];
-        told.topics[t].partitions[p].partition = part.partition;
-        ask(route, part.partition, t, p,
-            {leader_epoch{part.current_leader_epoch}, leader_epoch{part.leader_epoch}, {}});
-      }
-    }
-    asked_all();
+  result<std::optional<epoch_end>> question(const topic_route&, const asked_topic&,
+                                            const asked_partition& part) override {
+    return std::optional{epoch_end{leader_epoch{part.current_leader_epoch}, leader_epoch{part.leader_epoch}, {}}};
   }
-  void take(std::size_t t, std::size_t p, const outcome& said) override {
-    auto& out = told.topics[t].partitions[p];
+  void take(told_partition& out, const outcome& said) override {
     out.leader_epoch = said.epoch.value();
     out.end_offset = said.end.value();
-  }
-  void refuse(std::size_t t, std::size_t p, const error& why) override {
-    told.topics[t].partitions[p].error_code = code_of(why);
   }
 };
 
@@ -143,31 +155,14 @@ public:
   using partition_by_partition::partition_by_partition;
 
 private:
-  void serve() override {
-    const auto now = view();
-    told.topics.resize(asked.topics.size());
-    for (std::size_t t = 0; t < asked.topics.size(); ++t) {
-      const auto& topic = asked.topics[t];
-      told.topics[t].name = topic.name;
-      told.topics[t].partitions.resize(topic.partitions.size());
-      const topic_route route{*now, topic.name};
-      for (std::size_t p = 0; p < topic.partitions.size(); ++p) {
-        const auto& part = topic.partitions[p];
-        told.topics[t].partitions[p].partition_index = part.partition_index;
-        if (route.known() != nullptr && route.known()->internal)
-          refuse(t, p, {errc::invalid_topic, "the topic is internal"});
-        else
-          ask(route, part.partition_index, t, p, {log_offset{part.offset}, {}});
-      }
-    }
-    asked_all();
+  result<std::optional<delete_records>> question(const topic_route& route, const asked_topic&,
+                                                 const asked_partition& part) override {
+    if (route.known() != nullptr && route.known()->internal) return {errc::invalid_topic, "the topic is internal"};
+    return std::optional{delete_records{log_offset{part.offset}, {}}};
   }
-  void take(std::size_t t, std::size_t p, const outcome& said) override {
-    told.topics[t].partitions[p].low_watermark = said.low_watermark.value();
-  }
-  void refuse(std::size_t t, std::size_t p, const error& why) override {
-    auto& out = told.topics[t].partitions[p];
-    out.error_code = code_of(why);
+  void take(told_partition& out, const outcome& said) override { out.low_watermark = said.low_watermark.value(); }
+  void refuse(told_partition& out, const error& why) override {
+    partition_by_partition::refuse(out, why);
     out.low_watermark = -1;
   }
 };

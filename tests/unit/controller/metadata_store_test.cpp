@@ -126,6 +126,18 @@ TEST(MetadataStore, RefusesTheDirectoryOfAnotherNodeOrOfANewerFormat) {
   EXPECT_NE(newer.error().text.find("format 2"), std::string::npos) << newer.error().text;
 }
 
+TEST(MetadataStore, ASettingOfANewerVersionIsAnErrorAndNoCrash) {
+  rows disk;
+  auto store = opened(disk);
+  ASSERT_TRUE(store->commit(beginning()).ok());
+  const auto of_newer = encode(topic_created{uuid::random(), "t", false, {{}}, {{"setting.of.tomorrow", "1"}}});
+  disk.all[{std::byte{'r'}, {}, {}, {}, {}, {}, {}, {}, std::byte{2}}] = of_newer;
+  auto newer = metadata_store::open(std::make_unique<memory_table>(disk), {.node = node_id{1}});
+  ASSERT_FALSE(newer.ok());
+  EXPECT_EQ(newer.code(), errc::wrong_format);
+  EXPECT_NE(newer.error().text.find("setting.of.tomorrow"), std::string::npos) << newer.error().text;
+}
+
 TEST(MetadataStore, NamesWhatIsDamaged) {
   rows whole;
   auto store = opened(whole);

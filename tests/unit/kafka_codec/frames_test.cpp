@@ -152,14 +152,5 @@ TEST(FrameSplitter, SizesThatAreNoneAreRefusedWithAHint) {
   EXPECT_NE(refusal({'G', 'E', 'T', ' '}).text.find("HTTP"), std::string::npos);
 }
 
-TEST(FrameSplitter, TheFirstFrameMayHaveASmallerLimit) {
-  EXPECT_EQ(refusal({0, 1, 0, 1}, {.first_frame_bytes_max = 64 << 10}).code, errc::message_too_large);
-  frame_splitter splitter{{.first_frame_bytes_max = 100}};
-  feed(splitter, framed(100, 1));
-  ASSERT_TRUE((*splitter.next()).has_value());
-  feed(splitter, framed(101, 1));
-  EXPECT_TRUE((*splitter.next()).has_value());
-}
-
 }  // namespace
 }  // namespace troupe::kafka

@@ -143,6 +143,43 @@ TEST_F(Connection, UnknownRequestsEndIt) {
   EXPECT_TRUE(still_serves());
 }
 
+TEST_F(Connection, WhatCameBeforeNonsenseIsStillAnswered) {
+  add_topic("orders");
+  start();
+  auto records = some_bytes(20);
+  const std::uint8_t unknown_api[] = {0x03, 0xE8, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF};
+  const std::uint8_t cut_metadata[] = {0, 3, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF, 0};
+  const std::uint8_t no_header[] = {0, 3};
+  const byte_view bodies[] = {std::as_bytes(std::span{unknown_api}), std::as_bytes(std::span{cut_metadata}),
+                              std::as_bytes(std::span{no_header})};
+  for (const auto body : bodies) {
+    auto c = connect();
+    const auto question = encode_request(api_versions_request{}, 0, 1, "test");
+    const auto batch = encode_request(produce_of("orders", 0, records), 9, 2, "test");
+    std::vector<std::byte> stream{question.view().begin(), question.view().end()};
+    stream.insert(stream.end(), batch.view().begin(), batch.view().end());
+    const auto nonsense = framed(body);
+    stream.insert(stream.end(), nonsense.begin(), nonsense.end());
+    c.send(stream);
+    partition("orders").produces.take().answer({.base = log_offset{7}});
+    c.hear<api_versions_response>(0, 1);
+    EXPECT_EQ(c.hear<produce_response>(9, 2).responses[0].partition_responses[0].base_offset, 7);
+    EXPECT_TRUE(c.closed());
+  }
+}
+
+TEST_F(Connection, NonsenseEndsTheWaitingBeforeIt) {
+  add_topic("orders");
+  start();
+  partition("orders").on_fetch = [](fetch& m) { m.answer(data(0)); };
+  auto c = connect();
+  c.ask(fetch_of("orders", 1, 60'000), 11, 1);
+  const std::uint8_t no_header[] = {0, 3};
+  c.send(framed(std::as_bytes(std::span{no_header})));
+  c.hear<fetch_response>(11, 1);
+  EXPECT_TRUE(c.closed());
+}
+
 TEST_F(Connection, OtherProtocolsAreShownTheDoor) {
   start();
   const std::string_view tls{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11};

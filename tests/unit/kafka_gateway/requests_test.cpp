@@ -476,6 +476,10 @@ TEST_F(Requests, OnlyTheKeysAskedForAreDescribed) {
   const auto told = c.call<describe_configs_response>(r, 1);
   ASSERT_EQ(told.results.at(0).configs.size(), 1u);
   EXPECT_TRUE(told.results[0].configs[0].synonyms.empty());
+
+  r.resources[0].configuration_keys.emplace();
+  const auto all = c.call<describe_configs_response>(r, 1);
+  EXPECT_EQ(all.results.at(0).configs.size(), topic_setting_list().size()) << "no key means the same as no list";
 }
 
 TEST_F(Requests, ANodeDescribesItsOptionsAndKeepsThem) {

@@ -184,6 +184,11 @@ TEST_F(RecordBatch, WhoseRecordsDoNotParseIsInvalidWithEveryCodec) {
     append(b, rest);
     return b;
   };
+  // The same number in more bytes than Java reads for one of 32 bits: its consumers would be stuck there for ever.
+  auto long_form = [](std::byte short_form) {
+    constexpr std::byte more{0x80};
+    return buffer{short_form | more, more, more, more, more, std::byte{0}};
+  };
   const std::pair<const char*, buffer> cases[] = {
       {"offset delta skips", encode_record(r, 0, 1)},
       {"offset delta repeats", joined({one, one})},
@@ -194,6 +199,10 @@ TEST_F(RecordBatch, WhoseRecordsDoNotParseIsInvalidWithEveryCodec) {
       {"length too small", with_varint(5, buffer(one.begin() + 1, one.end()))},
       {"length too large", with_varint(static_cast<std::int64_t>(one.size()) + 5, buffer(one.begin() + 1, one.end()))},
       {"varint without end", buffer(20, std::byte{0xff})},
+      {"length of six bytes", joined({long_form(one.front()), buffer(one.begin() + 1, one.end())})},
+      {"offset delta of six bytes", joined({with_varint(11, {std::byte{0}, std::byte{0}}),
+                                            long_form(std::byte{0}),
+                                            {std::byte{1}, std::byte{1}, std::byte{0}}})},
       {"key longer than the record",
        joined({with_varint(8, {}), {std::byte{0}, std::byte{0}, std::byte{0}}, with_varint(1000, buffer(10))})},
       {"key length -2", joined({with_varint(6, {}),

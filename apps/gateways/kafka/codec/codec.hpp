@@ -28,7 +28,7 @@ namespace troupe::kafka {
 
 /// The most memory that the arrays of one message may take. Counts are checked against the bytes at hand as well; this
 /// is for the frame of 100 MiB that really consists of empty texts and would become gigabytes.
-inline constexpr std::size_t decoded_bytes_max = 64 << 20;
+inline constexpr std::size_t decoded_bytes_max = 16 << 20;
 
 struct request_header {
   api_key key{};  ///< any number: see `served`

@@ -52,9 +52,7 @@ void frame_splitter::commit(std::size_t count) {
 result<std::optional<owned_bytes>> frame_splitter::next() {
   if (pending() < size_field) return std::optional<owned_bytes>{};
   const auto field = load_be<std::uint32_t>(buffer_.get() + begin_);
-  const auto bound = first_ && limits_.first_frame_bytes_max > 0
-                         ? std::min(limits_.first_frame_bytes_max, limits_.frame_bytes_max)
-                         : limits_.frame_bytes_max;
+  const auto bound = limits_.frame_bytes_max;
   if (field > std::numeric_limits<std::int32_t>::max())
     return {errc::malformed, "a frame of negative size (" + std::to_string(static_cast<std::int32_t>(field)) + ")"};
   if (field > bound)
@@ -66,7 +64,6 @@ result<std::optional<owned_bytes>> frame_splitter::next() {
   begin_ += size;
   largest_ = std::max(largest_, size);
   latest_ = size;
-  first_ = false;
   return std::optional{owned_bytes{buffer_, bytes}};
 }
 

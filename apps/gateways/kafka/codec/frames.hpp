@@ -26,8 +26,6 @@ class frame_splitter {
 public:
   struct limits {
     std::size_t frame_bytes_max{100 << 20};
-    /// For the first frame alone: strangers that speak something else announce huge ones. 0: as all others.
-    std::size_t first_frame_bytes_max{0};
   };
   frame_splitter() : frame_splitter{limits{}} {}
   explicit frame_splitter(limits bounds) : limits_{bounds} {}
@@ -63,7 +61,6 @@ private:
   std::size_t read_bytes_{read_bytes_min};  ///< grows while reads fill what they are given
   std::size_t largest_{0};                  ///< bytes of the largest frame so far, size field included
   std::size_t latest_{0};                   ///< of the latest frame: the best guess for the next one
-  bool first_{true};
 };
 
 }  // namespace troupe::kafka
