@@ -29,9 +29,9 @@ struct ring_node {
 ///     each shard      one point; its nodes in order of preference: clockwise, each node once
 ///
 /// Bounds, with `share` = shards x weight / sum of weights:
-///     a node owns at most ceil(1.15 share) shards and, if there are more shards than nodes, at least floor(share / 1.15);
-///     a node that joins takes about its share, and little else moves;
-///     when a node leaves its shards move, and hardly any other.
+///     a node owns at most ceil(1.15 share) shards and, if there are more shards than nodes, at least floor(share
+///     / 1.15); a node that joins takes about its share, and little else moves; when a node leaves its shards move, and
+///     hardly any other.
 /// tests/unit/ring asserts them, runtime/ring/README.md has the measured figures.
 class ring {
 public:
@@ -70,8 +70,8 @@ private:
   static constexpr std::uint32_t no_node = ~std::uint32_t{0};
 
   std::vector<std::vector<std::uint32_t>> preferences(std::string_view kind, std::size_t shards) const;
-  void place(const std::vector<std::vector<std::uint32_t>>& preference, const std::vector<std::vector<std::uint32_t>>& open,
-             seats&) const;
+  void place(const std::vector<std::vector<std::uint32_t>>& preference,
+             const std::vector<std::vector<std::uint32_t>>& open, seats&) const;
 
   std::vector<ring_node> nodes_;  ///< sorted by id, those with weight only
   std::vector<point> points_;     ///< sorted

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <variant>
+#include <vector>
+
+#include "runtime/base/instant.hpp"
+#include "runtime/base/random.hpp"
+#include "runtime/entities/messages.hpp"
+
+namespace troupe::entities {
+
+struct router_settings {
+  std::chrono::milliseconds retry_min{20}, retry_max{2000};  ///< back-off, doubled each time, with jitter
+  std::chrono::milliseconds give_up{30'000};
+  std::size_t messages_max{65'536};              ///< accepted and without an end, over all shards
+  std::size_t bytes_max{std::size_t{64} << 20};  ///< of their keys and payloads
+  std::size_t payload_max{std::size_t{1} << 20};
+  /// Sequences between the oldest without an end and the newest sent, for one shard; further ones wait here. Bounds
+  /// what an owner has to remember of us.
+  std::uint64_t window{256};
+};
+
+/// Sends messages to named entities wherever they are: name, shard, owner by the shard table of the metadata image, and
+/// again until there is an answer.
+///
+///   sent --> waiting for an owner --table or hint--> sent to it --reply--> done
+///               ^   (or for the window)                 |
+///               +-- moved, refused, silence, node lost -+        each state, after 30 s: an error
+///
+/// Every accepted message ends exactly once: with its reply, or with an error. After timed_out it may have been handled
+/// or not; after every other error it was not. Repeats keep their sequence number, so the owner handles a message once.
+/// Messages that are on their way together may be handled in any order: who needs one waits for the reply.
+///
+/// Pure: the shell carries `transmit` to the node (this one included), and calls `tick` at `wakes_at()`.
+class router {
+public:
+  /// By the caller's choice, unique among its unanswered messages.
+  using ticket = std::uint64_t;
+
+  struct transmit {
+    node_id to;
+    deliver message;
+  };
+  struct ended {
+    ticket of;
+    result<shared_bytes> outcome;
+  };
+  using effect = std::variant<transmit, ended>;
+  using effects = std::vector<effect>;
+
+  router(sender_id self, router_settings, random_source);
+
+  // -- from the metadata image -----------------------------------------------------------------------------------
+
+  /// The kind has so many shards, as they are created: once, before anything is sent to it.
+  void kind_known(const std::string& kind, std::uint32_t shards);
+  /// A record about one shard. An epoch that is not higher than the known one: no effect.
+  effects owner_changed(const shard_id&, shard_owner_id, instant now);
+
+  // -- what happens ----------------------------------------------------------------------------------------------
+
+  /// Accepts a message, or says at once why not: invalid_request (no such kind, or no name),
+  /// message_too_large, busy (a bound). Otherwise an `ended` follows, now or later: timed_out.
+  result<effects> send(ticket, const entity_name&, shared_bytes payload, instant now);
+  /// An answer to something that has ended already: no effect.
+  effects answered(const answer&, instant now);
+  /// The link to `node` is lost: what was sent there may not have arrived.
+  effects node_lost(node_id, instant now);
+  effects tick(instant now);
+  /// The node stops: everything ends with `why`.
+  effects stopped(const error& why);
+
+  // -- queries ---------------------------------------------------------------------------------------------------
+
+  /// Call `tick` then, or as soon as possible after; nothing to wait for: nothing.
+  std::optional<instant> wakes_at() const;
+  std::size_t messages() const noexcept { return messages_; }
+  std::size_t bytes() const noexcept { return bytes_; }
+
+private:
+  sender_id self_;
+  router_settings settings_;
+  random_source random_;
+  std::size_t messages_{0}, bytes_{0};
+};
+
+}  // namespace troupe::entities
