@@ -66,15 +66,16 @@ private:
     std::uint64_t at;
     std::uint32_t node;  ///< its place in `nodes_`
   };
-  using seats = std::vector<std::uint32_t>;  ///< by shard: a place in `nodes_`, or `no_node`
-  static constexpr std::uint32_t no_node = ~std::uint32_t{0};
+  using places = std::vector<std::uint32_t>;  ///< in `nodes_`
+  class level;
 
-  std::vector<std::vector<std::uint32_t>> preferences(std::string_view kind, std::size_t shards) const;
-  void place(const std::vector<std::vector<std::uint32_t>>& preference,
-             const std::vector<std::vector<std::uint32_t>>& open, seats&) const;
+  /// For each shard all nodes, clockwise from its point.
+  std::vector<places> preferences(std::string_view kind, std::size_t shards) const;
+  std::uint32_t place_of(node_id) const;
 
-  std::vector<ring_node> nodes_;  ///< sorted by id, those with weight only
-  std::vector<point> points_;     ///< sorted
+  std::vector<ring_node> nodes_;      ///< those with weight, sorted by id
+  std::vector<std::uint32_t> racks_;  ///< of `nodes_`, numbered
+  std::vector<point> points_;         ///< sorted
   std::uint64_t weight_{0};
   settings settings_;
 };
