@@ -97,17 +97,18 @@ struct detector_settings {
 /// Each interval one member, in shuffled rounds, is probed; also a few suspects, and at once whoever a rumour
 /// suspects. What it says is only what it found out itself: a rumour makes it look, never accuse.
 ///
-///            answer (own or through a peer), refutation
-///          +---------------------------------------------+
-///          v                                             |
-///       trusted --no answer--> asked peers --no answer--> suspected   (when: renewed by each further silence)
-///          ^                                             ^
-///          | any answer                                  | "no lease for 5 s" (until an answer with a lease)
-///          +--------------------- gone <---- link reset and connection refused, in any order
+///                 an answer, or a refutation (then it looks again)
+///          +-------------------------------------------------+
+///          v                                                 |
+///       trusted --no answer--> peers asked --no answer--> silent      renewed by each further silence
+///        ^ ^ |                                               |
+///        | | +---- "no lease for 5 s" ----> no_lease         +--> gone <-- link reset, then connection refused
+///        | +- an answer with a lease ---------+                    |
+///        +------------- an answer, or anything heard from it ------+
 ///
-/// A detector that is slow itself accuses late: every wait is times (1 + health). Health rises with a late tick, a
-/// probe that nobody answered and for which helpers did not even say no, and a rumour against ourselves; it falls with
-/// each answer in time.
+/// A detector that is slow itself accuses late: every wait is times (1 + health), and a late tick starts all waits
+/// again, since the answers may lie unread behind it. Health rises with a late tick, a probe for which not even the
+/// peers said a word, and a suspicion of ourselves that we refute; it falls with each answer in time.
 ///
 /// Pure: the shell carries each `send` to its node, calls `tick` at `wakes_at()`, and says what happens to links.
 class failure_detector {
@@ -146,9 +147,10 @@ public:
   effects received(const message&, instant now);
   /// The peer's kernel reset our link to this life (not: it timed out, or we closed it).
   effects link_reset(life, instant now);
-  /// A connection to the node was refused by its host. Counts for the life that is a member now.
+  /// A new connection to the node was refused by its host, after the reset.
   effects connect_refused(node_id, instant now);
-  /// Anything else that shows the node alive: a frame on a link that was set up with this life.
+  /// Anything else that shows this life running: its end of a new link, a frame. It is not gone then; whether it is
+  /// silent only answers tell.
   effects heard(life, instant now);
   /// Our own lease, which answers to probes mention; none: since when.
   void lease_held();
@@ -163,11 +165,78 @@ public:
   unsigned health() const noexcept { return health_; }
 
 private:
-  struct peer;
+  struct peer {
+    std::int64_t epoch{-1};
+    std::uint32_t incarnation{0};
+    std::optional<instant> no_lease, silent, gone;  ///< newest evidence
+    bool reset{false};
+    std::uint64_t missed{0};  ///< the last probe that was given up: its answer still counts
+    std::optional<cause> suspected() const;
+  };
+  /// A probe of ours without an answer.
+  struct waiting {
+    life subject;
+    instant until;
+    std::size_t asked{0};  ///< peers; 0: not yet
+    bool denied{false};    ///< one of them said that it got no answer either
+  };
+  /// A probe that we make for `asker`.
+  struct errand {
+    life asker, subject;
+    std::uint64_t sequence{0};  ///< the asker's
+    instant deny_at, until;
+    bool denied{false};
+  };
+  struct told {
+    rumour what;
+    unsigned times{0};  ///< still to be told
+  };
+  static constexpr std::size_t errands_max = 64;
+
+  peer* find(const life&);
+  std::chrono::nanoseconds wait() const;
+  void healthier();
+  void sicker();
+
+  void forgive_lateness(instant now);
+  void expire(instant now, effects&);
+  void next_round(instant now, effects&);
+  void start_probe(node_id, instant now, effects&);
+  void ask_peers(std::uint64_t sequence, waiting&, instant now, effects&);
+  void give_up(std::uint64_t sequence, const waiting&, instant now, effects&);
+  node_id next_in_turn();
+  std::vector<node_id> some_peers(std::size_t count, node_id except);
+  bool probing(node_id) const;
+
+  void on(const probe&, instant now, effects&);
+  void on(const ack&, instant now, effects&);
+  void on(const probe_request&, instant now, effects&);
+  void on(const nack&, instant now, effects&);
+  void on(const gossip&, instant now, effects&);
+  void answered(const ack&, peer&, instant now, effects&);
+  void learn(const std::vector<rumour>&, instant now, effects&);
+  void refute(const rumour&, effects&);
+  void spread(const rumour&);
+  void spread_now(const rumour&, effects&);
+  std::vector<rumour> rumours_to_tell();
+  std::chrono::milliseconds without_lease(instant now) const;
+
+  /// Changes what is known of a peer by `change`, and says so if its suspicion is another then.
+  template <class Change>
+  void revise(node_id, peer&, effects&, Change change);
+
   life self_;
   detector_settings settings_;
   random_source random_;
+  std::uint32_t incarnation_{0};
+  std::optional<instant> unleased_since_;
   std::map<node_id, peer> peers_;
+  std::map<std::uint64_t, waiting> waiting_;  ///< by our sequence
+  std::map<std::uint64_t, errand> errands_;   ///< by our sequence
+  std::map<node_id, told> rumours_;           ///< one about each subject
+  std::vector<node_id> turn_;                 ///< the rest of this round, last first
+  std::uint64_t sequence_{0};
+  instant next_round_;
   unsigned health_{0};
 };
 
