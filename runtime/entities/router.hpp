@@ -17,6 +17,7 @@ namespace troupe::entities {
 
 struct router_settings {
   std::chrono::milliseconds retry_min{20}, retry_max{2000};  ///< back-off, doubled each time, with jitter
+  std::chrono::milliseconds answer_wait{1000};               ///< before it is sent again without an answer
   std::chrono::milliseconds give_up{30'000};
   std::size_t messages_max{65'536};              ///< accepted and without an end, over all shards
   std::size_t bytes_max{std::size_t{64} << 20};  ///< of their keys and payloads
@@ -33,8 +34,8 @@ struct router_settings {
 ///               ^   (or for the window)                 |
 ///               +-- moved, refused, silence, node lost -+        each state, after 30 s: an error
 ///
-/// Every accepted message ends exactly once: with its reply, or with an error. After timed_out it may have been handled
-/// or not; after every other error it was not. Repeats keep their sequence number, so the owner handles a message once.
+/// Every accepted message ends exactly once: with its reply, or with an error, after which it may have been handled or
+/// not. Repeats keep their sequence number, so the owner handles a message once.
 /// Messages that are on their way together may be handled in any order: who needs one waits for the reply.
 ///
 /// Pure: the shell carries `transmit` to the node (this one included), and calls `tick` at `wakes_at()`.
@@ -60,7 +61,7 @@ public:
 
   /// The kind has so many shards, as they are created: once, before anything is sent to it.
   void kind_known(const std::string& kind, std::uint32_t shards);
-  /// A record about one shard. An epoch that is not higher than the known one: no effect.
+  /// A record about one shard. A lower epoch than the known one: no effect.
   effects owner_changed(const shard_id&, shard_owner_id, instant now);
 
   // -- what happens ----------------------------------------------------------------------------------------------
@@ -84,9 +85,43 @@ public:
   std::size_t bytes() const noexcept { return bytes_; }
 
 private:
+  using message_id = std::uint64_t;
+  struct open_message {
+    ticket of;
+    shard_id shard;
+    std::string key;
+    shared_bytes payload;
+    instant deadline, due;
+    std::uint64_t sequence{0};  ///< 0: waits for the window
+    unsigned tries{0};
+    node_id sent_to{-1};
+    std::size_t bytes() const noexcept { return key.size() + payload.size(); }
+  };
+  /// What goes to one shard.
+  struct stream {
+    shard_owner_id owner;
+    std::uint64_t next{1};
+    std::map<std::uint64_t, message_id> open;  ///< by sequence
+    std::deque<message_id> waiting;
+    std::uint64_t settled() const { return open.empty() ? next : open.begin()->first; }
+  };
+
+  void fill_window(stream&, instant now, effects&);
+  void transmit_again(stream&, open_message&, message_id, instant now, effects&);
+  void transmit_all(stream&, instant now, effects&);
+  void back_off(open_message&, message_id, std::chrono::milliseconds at_least, instant now);
+  void set_due(open_message&, message_id, instant);
+  void end(message_id, result<shared_bytes>, instant now, effects&);
+  std::pair<message_id, stream*> find(const shard_id&, sender_id, std::uint64_t sequence);
+
   sender_id self_;
   router_settings settings_;
   random_source random_;
+  std::map<std::string, std::uint32_t, std::less<>> kinds_;
+  std::map<shard_id, stream> streams_;
+  std::map<message_id, open_message> open_;
+  std::set<std::pair<instant, message_id>> due_;
+  message_id last_id_{0};
   std::size_t messages_{0}, bytes_{0};
 };
 
