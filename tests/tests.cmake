@@ -47,6 +47,7 @@ troupe_test(net USES troupe_net LABELS unit)
 troupe_test(ring USES troupe_ring LABELS unit)
 # With the rules removable: the storms also run without each of them, and must notice.
 troupe_test(membership USES troupe_membership_removable LABELS unit)
+troupe_test(entities USES troupe_entities_removable LABELS unit)
 troupe_test(partition USES troupe_partition LABELS unit)
 troupe_test(controller USES troupe_controller LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)

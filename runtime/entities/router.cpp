@@ -84,14 +84,14 @@ router::effects router::answered(const answer& a, instant now) {
     s->owner = hint->owner;
     transmit_all(*s, now, out);
   } else {
-    back_off(m, id, {}, now);
+    if (m.tries > 0) back_off(m, id, {}, now);
   }
   return out;
 }
 
 router::effects router::node_lost(node_id node, instant now) {
   for (auto& [id, m] : open_)
-    if (m.sequence != 0 && m.sent_to == node) back_off(m, id, {}, now);
+    if (m.tries > 0 && m.sent_to == node) back_off(m, id, {}, now);
   return {};
 }
 
@@ -145,6 +145,7 @@ void router::transmit_again(stream& s, open_message& m, message_id id, instant n
   m.sent_to = s.owner.node;
   if (m.sent_to == node_id{-1}) return set_due(m, id, m.deadline);
   out.push_back(transmit{m.sent_to, {m.shard, s.owner.epoch, self_, m.sequence, s.settled(), m.key, m.payload}});
+  ++m.tries;
   back_off(m, id, settings_.answer_wait, now);
 }
 
@@ -158,8 +159,7 @@ void router::transmit_all(stream& s, instant now, effects& out) {
 
 /// Doubled with each try, half of it by chance, so that those who wait for the same thing do not come at once.
 void router::back_off(open_message& m, message_id id, milliseconds at_least, instant now) {
-  const auto whole = std::min(settings_.retry_min * (1u << std::min(m.tries, 16u)), settings_.retry_max);
-  if (m.tries < 16) ++m.tries;
+  const auto whole = std::min(settings_.retry_min * (1u << std::min(m.tries - 1, 16u)), settings_.retry_max);
   const auto half = nanoseconds{whole} / 2;
   const auto wait = half + nanoseconds{random_.below(static_cast<std::uint64_t>(half.count()) + 1)};
   set_due(m, id, now + std::max<nanoseconds>(wait, at_least));

@@ -383,7 +383,11 @@ shard_owner::effects shard_owner::lease(instant until, instant now) {
 
 shard_owner::effects shard_owner::hand_over(std::int32_t epoch, instant) {
   effects out;
-  if (epoch != owner_.epoch || (state_ != state::assigned && state_ != state::active)) return out;
+  if (epoch != owner_.epoch || state_ == state::none || state_ == state::handing_over) return out;
+  if (state_ == state::handed_over) {  // our word got lost
+    out.push_back(acknowledge{epoch});
+    return out;
+  }
   state_ = state::handing_over;
   refuse_waiting(errc::not_leader, out);
   finish_hand_over(out);

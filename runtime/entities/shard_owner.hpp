@@ -129,7 +129,7 @@ public:
 
   /// The node's lease now ends at `until`, by our clock.
   effects lease(instant until, instant now);
-  /// The controller wants the shard elsewhere: stop. No effect unless we own it in this epoch.
+  /// The controller wants the shard elsewhere: stop. It may ask again. No effect unless we own it in this epoch.
   effects hand_over(std::int32_t epoch, instant now);
 
   // -- what happens ------------------------------------------------------------------------------------------------

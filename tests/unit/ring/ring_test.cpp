@@ -53,7 +53,7 @@ void expect_even(const owner_list& owners, int nodes, const std::string& what) {
 }
 
 TEST(Ring, GivesTheSameAnswerOnEveryMachine) {
-  // A format: a controller of another version must not move everything.
+  // A controller of another version, or on another kind of machine, must not move everything.
   const auto owners = ring{nodes_up_to(5)}.owners("channel", fresh(16));
   std::vector<int> ids;
   for (auto o : owners) ids.push_back(o.value());
