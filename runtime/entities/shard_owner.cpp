@@ -241,7 +241,7 @@ shard_owner::effects shard_owner::loaded(std::int32_t epoch,
                                          const std::vector<std::pair<sender_id, std::uint64_t>>& settled,
                                          const std::vector<std::pair<std::string, remembered>>& memory, instant now) {
   effects out;
-  if (epoch != owner_.epoch || state_ == state::none || stopping() || loaded_) return out;
+  if (epoch != owner_.epoch || state_ == state::none || state_ == state::handed_over || loaded_) return out;
   const auto over = [&](const sender_id& who) {
     const auto life = lives_.find(who.node);
     return life != lives_.end() && life->second > who.node_epoch;
@@ -265,6 +265,7 @@ shard_owner::effects shard_owner::loaded(std::int32_t epoch,
   }
   loaded_ = true;
   serve_backlog(now, out);
+  finish_hand_over(out);
   return out;
 }
 
@@ -397,6 +398,8 @@ shard_owner::effects shard_owner::hand_over(std::int32_t epoch, instant) {
 /// Once nothing is on its way any more the state is as it will be.
 void shard_owner::finish_hand_over(effects& out) {
   if (state_ != state::handing_over || writing_) return;
+  // What was handed to us has to be here before we hand it on; what is in the log is there for everybody.
+  if (!loaded_ && keeping_ != keeping::durable) return;
   if (holds(rule::handoff_stops_first) && (!running_.empty() || !until_committed_.empty() || !storing_.empty())) return;
   writing_ = true;
   out.push_back(write_state{});

@@ -356,6 +356,19 @@ TEST(ShardOwner, AnIdleShardMovesAtOnce) {
   EXPECT_EQ(of<shard_owner::write_state>(o.hand_over(5, t0)).size(), 1u);
 }
 
+TEST(ShardOwner, AShardThatWasJustHandedToUsIsLoadedBeforeItMovesOn) {
+  test_owner o;
+  o.owner_changed({here, 5}, true, t0);
+  EXPECT_TRUE(o.hand_over(5, t0).empty());
+  const std::vector<std::pair<std::string, remembered>> memory{{"alice", {caller, 3, bytes("old"), false}}};
+  EXPECT_EQ(of<shard_owner::write_state>(o.loaded(5, {}, memory, t0)).size(), 1u);
+  EXPECT_EQ(o.memory().size(), 1u);
+
+  test_owner logged{keeping::durable};
+  logged.owner_changed({here, 5}, true, t0);
+  EXPECT_EQ(of<shard_owner::write_state>(logged.hand_over(5, t0)).size(), 1u);
+}
+
 TEST(ShardOwner, WhatIsNotHandledWhenTheShardMovesHearsWhere) {
   auto o = test_owner::active();
   const auto first = o.deliver_at(message(1));
