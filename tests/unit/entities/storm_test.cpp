@@ -318,7 +318,7 @@ private:
   // ---------
 
   void append(std::size_t i, shard_owner::token token, log_entry e) {
-    if (e.epoch < log_epoch_) {
+    if (e.epoch < log_epoch_ || random_.chance(loss_ / 10)) {  // fenced, or the disk is full for a moment
       post(i, 1ms, [this, i] { perform(i, nodes_[i].owner->store_failed(local(i))); });
       return;
     }
