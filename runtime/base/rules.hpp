@@ -45,6 +45,10 @@ enum class rule : std::uint8_t {
   register_fences,               ///< §5.1: registration takes the former life out of ISRs and leaderships
   unclean_leaves_elr,            ///< §5.1
   ready_before_active,           ///< §5.2
+  peers_asked_first,             ///< §5: a detector suspects nobody before its peers have tried
+  refutation_is_newer,           ///< §5: only a higher incarnation clears a suspicion
+  slow_observer_accuses_late,    ///< §5: waits grow with the observer's own health
+  unleased_is_suspected,         ///< §5.4: "no lease for 5 s" is a suspicion
 
   // -- partitions -------------------------------------------------------------------------------
   watermark_over_maximal_isr,     ///< §7
@@ -78,6 +82,7 @@ enum class rule : std::uint8_t {
 
   // -- entities ---------------------------------------------------------------------------------
   deliver_same_epoch,        ///< §12
+  deliver_needs_active,      ///< §12: assigned is not yet active, except for soft kinds
   deliver_needs_lease,       ///< §12
   reply_needs_lease,         ///< §12
   repeats_suppressed,        ///< §12

@@ -1,0 +1,21 @@
+#include "runtime/entities/messages.hpp"
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/hash64.hpp"
+
+namespace troupe::entities {
+
+result<entity_name> entity_name::parse(std::string_view text) {
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos || slash == 0 || slash + 1 == text.size())
+    return {errc::invalid_request, "an entity's name is kind/key"};
+  if (text.size() > size_max) return {errc::invalid_request, "an entity's name has at most 512 bytes"};
+  return entity_name{std::string{text.substr(0, slash)}, std::string{text.substr(slash + 1)}};
+}
+
+shard_id shard_of(const entity_name& name, std::uint32_t shards) {
+  TROUPE_CHECK(shards > 0);
+  return {name.kind, static_cast<std::uint32_t>(hash64(name.text()) % shards)};
+}
+
+}  // namespace troupe::entities
