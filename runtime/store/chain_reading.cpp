@@ -260,6 +260,11 @@ std::vector<extent> chain::extents(log_id id) const {
   return journal_.knows(id) ? journal_.extents(id) : std::vector<extent>{};
 }
 
+std::size_t chain::unsettled() const {
+  std::scoped_lock lock{mutex_};
+  return unsettled_.size();
+}
+
 std::uint64_t chain::segments() const {
   std::scoped_lock lock{mutex_};
   return segments_.size();

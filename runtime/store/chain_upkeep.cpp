@@ -141,10 +141,8 @@ bool chain::seal_next() {
 
   // The rows leave out what later entries cancelled, while the standings are of the segment's end. So those entries
   // must be durable before the index is: otherwise a power cut takes them back, but not the rows.
-  if (settings_.level == durability::interval) {
-    sync();
-    if (to_.counters.failed) return false;
-  }
+  sync();
+  if (to_.counters.failed) return false;
   const auto bytes = encode_index(std::move(summary), rows);
   auto decoded = decode_index(bytes, no, bytes.size());
   TROUPE_CHECK(decoded.has_value());
@@ -169,7 +167,7 @@ bool chain::seal_next() {
 
 bool chain::sync() {
   std::scoped_lock one{sync_mutex_};
-  if (settings_.level == durability::group || to_.counters.failed) return false;
+  if (to_.counters.failed) return false;
   const auto upto = handed_over_.load();
   if (durable_below_ >= upto) return false;
   std::shared_ptr<segment_file> file;
@@ -182,7 +180,7 @@ bool chain::sync() {
         first = no;
       }
   }
-  // A segment that ended was synced then; one that just begins tells itself.
+  // A segment that ended was synced then, and so is the checkpoint of one that begins.
   if (!file || first >= upto) return false;
   if (auto synced = file->sync(); !synced) {
     fail(synced.error());
@@ -206,10 +204,8 @@ void chain::drop_dead() {
   }
   if (names.empty()) return;
   // What made them dead must be durable before they go.
-  if (settings_.level == durability::interval) {
-    sync();
-    if (to_.counters.failed) return;
-  }
+  sync();
+  if (to_.counters.failed) return;
   if (auto gone = to_.rows.remove(names); !gone) {
     if (gone.code() != errc::storage_full) fail(gone.error());
     return;

@@ -38,10 +38,17 @@ struct bench {
     work w;
     w.log = id;
     w.batches = std::move(batches);
+    return write(std::move(w), full);
+  }
+  outcome write(work w, bool full = false) {
     std::deque<work> queue;
     queue.push_back(std::move(w));
     outcome all;
-    while (!queue.empty()) c->write_block(queue, full, wall_time{}, all);
+    while (!queue.empty()) {
+      c->write_block(queue, full, wall_time{});
+      if (level == durability::group) c->sync();
+      c->settle(all);
+    }
     return all;
   }
   /// A log's batches one by one: those that read right; nothing wrong is ever read.
@@ -101,10 +108,7 @@ TEST(LogFaults, BelowTheReserveBatchesAreRefusedButTrimsGoOn) {
   w.at = log_offset{2};
   bool answered = false;
   w.done = [&](const result<void>& r) { answered = r.ok(); };
-  std::deque<work> queue;
-  queue.push_back(std::move(w));
-  outcome out;
-  b.c->write_block(queue, true, wall_time{}, out);
+  auto out = b.write(std::move(w), true);
   for (auto& [done, r] : out.answers) done(r);
   EXPECT_TRUE(answered);
   EXPECT_EQ(b.c->state(b.logs[0])->start, log_offset{2});
@@ -219,10 +223,7 @@ TEST(LogFaults, ALostBlockPutsAllLogsOfTheChainInDoubtAndReadingGoesOnBehindIt) 
   w.what = work::kind::truncate;
   w.log = b.logs[0];
   w.at = log_offset{2};
-  std::deque<work> queue;
-  queue.push_back(std::move(w));
-  outcome out;
-  b.c->write_block(queue, false, wall_time{}, out);
+  b.write(std::move(w));
   EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
   b.append(b.logs[0], second);
   b.start();
