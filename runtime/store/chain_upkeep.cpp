@@ -200,6 +200,12 @@ void chain::drop_dead() {
   std::vector<segment_name> names;
   {
     std::scoped_lock lock{mutex_};
+    // What a crash left of the newest segment may lack a part of its checkpoint. Until its index says what the logs
+    // are, older segments have to.
+    if (!segments_.empty()) {
+      const auto& newest = segments_.rbegin()->second;
+      if (newest.stage == segment::phase::ended && !newest.written_here) return;
+    }
     for (auto no : journal_.dead()) names.push_back(name_of(no));
   }
   if (names.empty()) return;

@@ -160,6 +160,47 @@ TEST(LogFaults, TornTailIsForgottenWithoutCallingItDamage) {
   EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u);
 }
 
+TEST(LogFaults, AnUnfinishedCheckpointDoesNotReplaceWhatItWasMadeOf) {
+  std::size_t in_part = 0;
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    bench b;
+    b.logs = b.create(40);
+    for (auto id : b.logs) {
+      b.append(id, make_batches(0, 2));
+      work w;  // a state of 300 bytes each, so that the checkpoint takes several blocks
+      w.what = work::kind::mark;
+      w.log = id;
+      w.at = log_offset{2};
+      w.state = shared_bytes::own(std::vector<std::byte>(300));
+      b.write(std::move(w));
+      w = {};
+      w.what = work::kind::trim;
+      w.log = id;
+      w.at = log_offset{2};
+      b.write(std::move(w));
+    }
+    b.c->roll(wall_time{}, std::chrono::milliseconds{0});
+    const auto whole = b.rows->segments().size();
+    b.disk.fail_next_sync();  // that of the next checkpoint
+    b.append(b.logs[0], make_batches(2, 1));
+    random_source random{seed};
+    b.disk.cut_power(random, 0.7);
+    b.counters.failed = false;
+    b.start();
+    in_part += b.rows->segments().size() > whole;
+    b.c->drop_dead();
+    b.start();  // dies again, before anything is sealed
+    for (auto id : b.logs) {
+      const auto state = b.c->state(id);
+      EXPECT_EQ(state->start, log_offset{2}) << "seed " << seed;
+      EXPECT_EQ(state->end, log_offset{2}) << "seed " << seed;
+      EXPECT_FALSE(state->damaged_from) << "seed " << seed;
+      EXPECT_TRUE(state->last_mark) << "seed " << seed;
+    }
+  }
+  EXPECT_GT(in_part, 5u);
+}
+
 TEST(LogFaults, IntervalLogsKeepAPrefixAfterAPowerCut) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     bench b{durability::interval};
