@@ -23,6 +23,8 @@ public:
     std::uint64_t id{0};
     std::uint64_t next{0};  ///< sealed: the first sequence it does not hold
     bool sealed{false};
+    bool cuts_lost{false};  ///< a truncation or restart was in a block that is lost: nothing older is certain
+    std::uint32_t cuts{0};  ///< sealed: truncations and restarts in it
   };
 
   /// `lanes` counts only when the catalogue is new.

@@ -326,6 +326,7 @@ void chain::give_up(gathered& g, outcome& out) const {
 
 /// Stores one block at the end of the active segment.
 result<std::uint64_t> chain::put(segment_file& file, block_builder& block, wall_time now) {
+  for (const auto& c : cancelled_) block.repeat(c.what, c.sequence);
   block.arrange();
   block_header header;
   header.segment_id = active_id_;
@@ -333,10 +334,12 @@ result<std::uint64_t> chain::put(segment_file& file, block_builder& block, wall_
   header.durable_below = durable_below_;
   header.previous_crc = previous_crc_;
   header.written_at_ms = now.time_since_epoch().count();
+  header.cuts = cuts_;
   std::uint32_t crc = 0;
   auto position = file.append(next_, block.size(), [&](byte_span into) { crc = block.write(header, into); });
   if (!position) return position;
   previous_crc_ = crc;
+  remember_cancelled(block);
   handed_over_ = ++next_;
   const auto stored = stored_bytes(block.size());
   active_bytes_ = std::max(active_bytes_, *position + stored);
@@ -344,6 +347,15 @@ result<std::uint64_t> chain::put(segment_file& file, block_builder& block, wall_
   ++to_.counters.blocks;
   to_.counters.block_bytes += stored;
   return position;
+}
+
+/// The next two blocks repeat it.
+void chain::remember_cancelled(const block_builder& block) {
+  std::erase_if(cancelled_, [this](const cancelled& c) { return c.sequence + 1 < next_; });
+  for (const auto& e : block.entries()) {
+    if (is_cut(e.kind)) ++cuts_;
+    if (is_cut(e.kind) || e.kind == entry_kind::trim) cancelled_.push_back({next_, e});
+  }
 }
 
 std::vector<std::pair<log_id, standing>> chain::standings() const {
@@ -371,13 +383,14 @@ result<void> chain::begin_segment(wall_time now) {
   auto file = to_.device.create(name_of(no), settings_.segment_bytes);
   if (!file) return file.error();
   s.file = std::move(*file);
-  if (auto known = to_.rows.put({name_of(no), s.id, 0, false}); !known) return known;
+  if (auto known = to_.rows.put({name_of(no), s.id}); !known) return known;
 
   next_ = no;
   durable_below_ = no;
   active_id_ = s.id;
   active_bytes_ = 0;
-  previous_crc_ = 0;
+  previous_crc_ = cuts_ = 0;
+  cancelled_.clear();
   std::vector<std::pair<log_id, standing>> all;
   {
     std::scoped_lock lock{mutex_};
@@ -422,6 +435,7 @@ result<void> chain::end_segment() {
   auto& s = segments_.at(active_no_);
   s.standings = standings();
   s.next = next_;
+  s.cuts = cuts_;
   s.stage = segment::phase::ended;
   active_.reset();
   return {};

@@ -160,6 +160,7 @@ private:
   struct segment {
     std::shared_ptr<segment_file> file;
     std::uint64_t id{0}, next{0};
+    std::uint32_t cuts{0};  ///< ended: truncations and restarts in it
     enum class phase { active, ended, sealed } stage{phase::active};
     bool written_here{false};
     std::uint64_t written_before{0};  ///< bytes that this process had written to the chain when it began
@@ -203,6 +204,7 @@ private:
   result<void> begin_segment(wall_time now);
   result<void> end_segment();
   result<std::uint64_t> put(segment_file&, block_builder&, wall_time now);
+  void remember_cancelled(const block_builder&);
   std::vector<std::pair<log_id, standing>> standings() const;
   segment_name name_of(segment_no no) const { return {settings_.lane, settings_.level, no}; }
   result<void> recover_segment(const catalogue::segment_row&, bool newest);
@@ -227,7 +229,12 @@ private:
   segment_no active_no_{0};
   std::uint64_t active_id_{0}, next_{1}, active_bytes_{0};
   std::atomic<std::uint64_t> written_{0};  ///< bytes since the start; readers look at it
-  std::uint32_t previous_crc_{0};
+  std::uint32_t previous_crc_{0}, cuts_{0};
+  struct cancelled {
+    std::uint64_t sequence;
+    entry what;
+  };
+  std::vector<cancelled> cancelled_;  ///< by the two blocks written last
   wall_time active_since_{};
 
   std::mutex sync_mutex_;

@@ -67,7 +67,9 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
     tell(notice::level::error, "segment_missing",
          "segment=" + to_string(row.name) + " error=\"" + opened.error().text + "\"");
     ++to_.counters.damaged_blocks;
-    // What lay in it shows as gaps. If it was the newest, nobody knows what became of the logs after it began.
+    // What lay in it shows as gaps, unless something older lies there that it cancelled.
+    if (!row.sealed || row.cuts > 0 || row.cuts_lost) journal_.doubt_all(no);
+    // If it was the newest, nobody knows what became of the logs after it began.
     if (newest || !row.sealed) journal_.suspect_all();
     return {};
   }
@@ -82,11 +84,12 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
       for (const auto& r : summary->runs) runs.emplace_back(r.log, r.what);
       s.stage = segment::phase::sealed;
       s.next = row.next;
+      s.cuts = row.cuts;
       s.runs = std::move(summary->runs);
       s.data_bytes = summary->data_bytes;
       next_ = std::max(next_, row.next);
       segments_.emplace(no, std::move(s));
-      journal_.add_sealed(no, runs);
+      journal_.add_sealed(no, runs, row.cuts_lost);
       for (auto& [id, stands] : summary->standings) journal_.set_standing(id, std::move(stands));
       if (summary->data_bytes > segments_.at(no).file->size()) name_cut_rows(no);
       return {};
@@ -100,7 +103,8 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   s.stage = segment::phase::ended;
   const auto file = s.file;
   segments_.emplace(no, std::move(s));
-  const auto report = replay(journal_, *scan, no, row.sealed ? row.next : no);
+  const auto known = row.sealed ? std::optional{sealed_before{row.next, row.cuts}} : std::nullopt;
+  const auto report = replay(journal_, *scan, no, known);
   for (const auto& d : report.damages) {
     ++to_.counters.damaged_blocks;
     tell(notice::level::error, "block_damaged", "file=" + file->path() + " " + d.what);
@@ -120,6 +124,7 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   if (auto synced = file->sync(); !synced) return synced;
   auto& mine = segments_.at(no);
   mine.next = report.next;
+  mine.cuts = report.cuts;
   mine.standings = standings();
   return {};
 }
@@ -136,6 +141,7 @@ bool chain::seal_next() {
   auto& s = it->second;
   const auto file = s.file;
   auto rows = journal_.resident(no);
+  const catalogue::segment_row row{name_of(no), s.id, s.next, true, journal_.cuts_lost(no), s.cuts};
   index_summary summary{s.id, no, s.next, 0, {}, s.standings};
   lock.unlock();
 
@@ -148,7 +154,7 @@ bool chain::seal_next() {
   TROUPE_CHECK(decoded.has_value());
   file->finish();
   auto written = file->write_index(bytes);
-  if (written) written = to_.rows.put({name_of(no), s.id, s.next, true});
+  if (written) written = to_.rows.put(row);
   if (!written) {
     if (written.code() != errc::storage_full) fail(written.error());
     return false;  // the rows stay in memory, the next round tries again
@@ -246,7 +252,7 @@ std::vector<work> chain::salvage(std::uint64_t bytes_max) {
   }
   std::uint64_t bytes = 0;
   for (const auto& [id, r] : runs) {
-    const auto rows = fetch_rows(no, id);
+    const auto rows = r.doubtful ? nullptr : fetch_rows(no, id);
     work w;
     w.what = work::kind::copy;
     w.log = id;
