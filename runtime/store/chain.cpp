@@ -431,6 +431,9 @@ result<void> chain::end_segment() {
   if (durable_below_ < next_)
     if (auto synced = active_->sync(); !synced) return synced;
   durable_below_ = next_;
+  // What is missing of it from now on is damage, not an end that was never finished.
+  const catalogue::segment_row row{name_of(active_no_), active_id_, next_, false, false, cuts_};
+  if (auto known = to_.rows.put(row); !known) return known;
   std::scoped_lock lock{mutex_};
   auto& s = segments_.at(active_no_);
   s.standings = standings();

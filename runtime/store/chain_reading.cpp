@@ -75,7 +75,7 @@ std::shared_ptr<const row_list> chain::rebuild_rows(segment_no no, log_id id, st
   std::optional<index_summary> summary;
   index_rows rows;
   if (scan) {
-    const auto report = replay(alone, *scan, no, sealed_before{row.next, cuts});
+    const auto report = replay(alone, *scan, no, ended_before{row.next, cuts});
     for (const auto& d : report.damages) {
       ++to_.counters.damaged_blocks;
       tell(notice::level::error, "block_damaged", "file=" + file->path() + " " + d.what);

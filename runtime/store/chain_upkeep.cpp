@@ -68,9 +68,9 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
          "segment=" + to_string(row.name) + " error=\"" + opened.error().text + "\"");
     ++to_.counters.damaged_blocks;
     // What lay in it shows as gaps, unless something older lies there that it cancelled.
-    if (!row.sealed || row.cuts > 0 || row.cuts_lost) journal_.doubt_all(no);
+    if (row.next == 0 || row.cuts > 0 || row.cuts_lost) journal_.doubt_all(no);
     // If it was the newest, nobody knows what became of the logs after it began.
-    if (newest || !row.sealed) journal_.suspect_all();
+    if (newest || row.next == 0) journal_.suspect_all();
     return {};
   }
   segment s;
@@ -103,7 +103,7 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   s.stage = segment::phase::ended;
   const auto file = s.file;
   segments_.emplace(no, std::move(s));
-  const auto known = row.sealed ? std::optional{sealed_before{row.next, row.cuts}} : std::nullopt;
+  const auto known = row.next > 0 ? std::optional{ended_before{row.next, row.cuts}} : std::nullopt;
   const auto report = replay(journal_, *scan, no, known);
   for (const auto& d : report.damages) {
     ++to_.counters.damaged_blocks;
@@ -122,6 +122,10 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   }
   // It may be in the page cache only; from here on it counts.
   if (auto synced = file->sync(); !synced) return synced;
+  if (!known) {
+    const catalogue::segment_row ended{row.name, row.id, report.next, false, journal_.cuts_lost(no), report.cuts};
+    if (auto noted = to_.rows.put(ended); !noted && noted.code() != errc::storage_full) return noted;
+  }
   auto& mine = segments_.at(no);
   mine.next = report.next;
   mine.cuts = report.cuts;

@@ -188,7 +188,7 @@ repeated_cuts repeat_lost(journal& j, const scanned_block& witness, std::uint64_
 
 }  // namespace
 
-replay_report replay(journal& j, const scan_result& scan, segment_no first, const std::optional<sealed_before>& whole) {
+replay_report replay(journal& j, const scan_result& scan, segment_no first, const std::optional<ended_before>& whole) {
   replay_report report;
   auto synced = whole ? whole->next : first;
   for (const auto& b : scan.blocks) synced = std::max(synced, b.header.durable_below);

@@ -46,8 +46,8 @@ struct replay_report {
   std::uint64_t torn_blocks{0};  ///< forgotten
   std::uint32_t cuts{0};         ///< truncations and restarts in the segment
 };
-/// What is known of a segment that was sealed once.
-struct sealed_before {
+/// What is known of a segment that has ended.
+struct ended_before {
   std::uint64_t next{0};
   std::uint32_t cuts{0};
 };
@@ -55,6 +55,6 @@ struct sealed_before {
 ///
 /// After lost blocks, the next good one repeats what they cancelled and counts what the segment cancelled before it. If
 /// the sum is right, only batches were lost. If not, no batch that was put before is certain: `journal::doubt_all`.
-replay_report replay(journal&, const scan_result&, segment_no, const std::optional<sealed_before>&);
+replay_report replay(journal&, const scan_result&, segment_no, const std::optional<ended_before>&);
 
 }  // namespace troupe::store

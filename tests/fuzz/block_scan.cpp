@@ -71,7 +71,7 @@ void scan(byte_view bytes) {
   journal j{none};
   for (std::uint32_t id = 0; id < 16; ++id) j.add_log(log_id{id});
   j.begin_segment(1);
-  (void)replay(j, *found, 1, sealed_before{4, 2});
+  (void)replay(j, *found, 1, ended_before{4, 2});
   look_at_everything(j);
   // What was understood is written as an index that is understood.
   index_summary summary{segment_id, 1, 2, 0, {}, {}};
