@@ -380,6 +380,31 @@ TEST_F(Damage, ManyFlippedBitsNeverYieldWrongBytes) {
   }
 }
 
+/// One lost block is told of by the next; of several, what they cut may be lost for good.
+TEST_F(Damage, NeighbouringLostBlocksNeverBringBackWhatWasCut) {
+  const auto* runs = std::getenv("TROUPE_DAMAGE_RUNS");
+  for (int i = 0; i < (runs ? std::atoi(runs) : 200) && !HasFailure(); ++i) {
+    const bool killed = chance.chance(0.5);
+    fresh(killed ? whole.killed : whole.closed);
+    std::string places;
+    for (const auto& file : files_of(store)) {
+      if (file.filename() == "index" && chance.chance(0.7)) fs::remove(file);  // so that the blocks are scanned
+      if (file.filename() != "data.mdb" || in_catalogue(file)) continue;
+      const auto bytes = read_file(file);
+      std::vector<std::uint64_t> blocks;
+      for (std::uint64_t at = troupe::store::page_head_bytes; at + 8 <= bytes.size(); at += troupe::store::page_bytes)
+        if (bytes.compare(at, 8, "TROUPEB2") == 0) blocks.push_back(at);
+      if (blocks.empty() || chance.chance(0.5)) continue;
+      const auto first = chance.below(blocks.size());
+      const auto end = std::min(first + 1 + chance.below(8), blocks.size());
+      for (auto b = first; b < end; ++b) flip(file, blocks[b] + chance.below(64));
+      places += " " + file.lexically_relative(store).string() + " blocks " + std::to_string(first) + ".." +
+                std::to_string(end);
+    }
+    EXPECT_EQ(judge(store, {.lost_max = ~std::uint64_t{0}, .tail_may_go = killed}), "") << places;
+  }
+}
+
 TEST_F(Damage, ACutFileIsNamedAndTheRestIsReadable) {
   for (int i = 0; i < 80 && !HasFailure(); ++i) {
     const bool killed = i % 2 == 1;
