@@ -448,7 +448,8 @@ void chain::roll(wall_time now, std::chrono::milliseconds age) {
   // A clock that was set back makes the age negative: then the size decides.
   if (!active_ || to_.counters.failed || now - active_since_ < age) return;
   TROUPE_CHECK(unsettled() == 0);
-  if (auto ended = end_segment(); !ended) fail(ended.error());
+  // On a full disk it goes on as it is.
+  if (auto ended = end_segment(); !ended && ended.code() != errc::storage_full) fail(ended.error());
 }
 
 error chain::unknown(log_id id) const {

@@ -121,7 +121,6 @@ public:
   std::vector<std::pair<log_id, run>> runs_in(segment_no) const;
   /// Rows of a segment that is not sealed, log by log; shared, as they are now.
   std::vector<std::pair<log_id, std::shared_ptr<const row_list>>> resident(segment_no) const;
-  bool holds(segment_no no) const { return segments_.contains(no); }
 
   struct piece {
     segment_no segment;
