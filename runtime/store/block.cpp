@@ -9,11 +9,11 @@
 namespace troupe::store {
 namespace {
 
-constexpr std::uint64_t block_magic = 0x31'42'45'50'55'4f'52'54;  // "TROUPEB1"
+constexpr std::uint64_t block_magic = 0x32'42'45'50'55'4f'52'54;  // "TROUPEB2"
 
 void put_entry(std::byte* at, const entry& e) {
   store_le(at, static_cast<std::uint8_t>(e.kind));
-  store_le(at + 1, std::uint8_t{0});
+  store_le(at + 1, static_cast<std::uint8_t>(e.repeats));
   store_le(at + 2, e.checked_from);
   store_le(at + 4, e.log.value());
   store_le(at + 8, e.base.value());
@@ -29,6 +29,7 @@ void put_entry(std::byte* at, const entry& e) {
 entry get_entry(const std::byte* at) {
   entry e;
   e.kind = static_cast<entry_kind>(load_le<std::uint8_t>(at));
+  e.repeats = static_cast<entry_kind>(load_le<std::uint8_t>(at + 1));
   e.checked_from = load_le<std::uint16_t>(at + 2);
   e.log = log_id{load_le<std::uint32_t>(at + 4)};
   e.base = log_offset{load_le<std::int64_t>(at + 8)};
@@ -43,11 +44,14 @@ entry get_entry(const std::byte* at) {
 }
 
 bool possible(const entry& e, const block_header& header) {
-  if (e.kind < entry_kind::batch || e.kind > entry_kind::checkpoint) return false;
+  if (e.kind < entry_kind::batch || e.kind > entry_kind::again) return false;
   if (e.base.value() < 0 || e.checked_from > e.length) return false;
   if (e.position < header.directory_end() || std::uint64_t{e.position} + e.length > header.size) return false;
   if (e.kind == entry_kind::batch || e.kind == entry_kind::moved)
     return e.offsets > 0 && e.base.value() <= INT64_MAX - e.offsets;
+  if (e.kind == entry_kind::again)
+    return (is_cut(e.repeats) || e.repeats == entry_kind::trim) && e.extra >= 0 &&
+           static_cast<std::uint64_t>(e.extra) < header.sequence;
   return e.kind != entry_kind::checkpoint || e.extra >= e.base.value();
 }
 
@@ -84,11 +88,19 @@ void block_builder::add(entry_kind kind, log_id log, log_offset base, std::int64
   payloads_.push_back(std::move(payload));
 }
 
+void block_builder::repeat(const entry& what, std::uint64_t sequence) {
+  add(entry_kind::again, what.log, what.base, static_cast<std::int64_t>(sequence));
+  entries_.back().repeats = what.kind;
+}
+
 void block_builder::arrange() {
   std::vector<std::size_t> order(entries_.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [this](std::size_t a, std::size_t b) { return entries_[a].log < entries_[b].log; });
+  const auto rank = [this](std::size_t i) {
+    const auto& e = entries_[i];
+    return e.kind == entry_kind::again ? std::pair{0, log_id{}} : std::pair{1, e.log};
+  };
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rank(a) < rank(b); });
   std::vector<entry> entries;
   std::vector<shared_bytes> payloads;
   entries.reserve(order.size());
@@ -116,7 +128,7 @@ std::uint32_t block_builder::write(block_header header, byte_span into) const {
   store_le(at + 40, static_cast<std::uint32_t>(entries_.size()));
   store_le(at + 44, header.previous_crc);
   store_le(at + 48, header.written_at_ms);
-  store_le(at + 56, std::uint32_t{0});
+  store_le(at + 56, header.cuts);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     put_entry(at + block_header_bytes + i * directory_entry_bytes, entries_[i]);
     if (entries_[i].length) std::memcpy(at + entries_[i].position, payloads_[i].data(), entries_[i].length);
@@ -141,6 +153,7 @@ std::optional<block_header> peek_block(byte_view bytes, std::uint64_t segment_id
   h.entries = load_le<std::uint32_t>(at + 40);
   h.previous_crc = load_le<std::uint32_t>(at + 44);
   h.written_at_ms = load_le<std::int64_t>(at + 48);
+  h.cuts = load_le<std::uint32_t>(at + 56);
   h.crc = load_le<std::uint32_t>(at + 60);
   if (h.size > available || h.size > block_builder::size_max || h.directory_end() > h.size) return {};
   return h;

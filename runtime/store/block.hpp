@@ -19,15 +19,22 @@ inline constexpr std::size_t directory_entry_bytes = 48;
 /// Names a segment within its chain: the sequence of its first block.
 using segment_no = std::uint64_t;
 
-enum class entry_kind : std::uint8_t { batch = 1, moved, truncate, trim, restart, mark, checkpoint };
+enum class entry_kind : std::uint8_t { batch = 1, moved, truncate, trim, restart, mark, checkpoint, again };
+
+/// Does it take away what may be appended anew? A lost one would bring back what is no longer true.
+constexpr bool is_cut(entry_kind k) {
+  return k == entry_kind::truncate || k == entry_kind::restart;
+}
 
 /// One line of the directory. What `base` and `extra` mean depends on the kind.
 struct entry {
   entry_kind kind{entry_kind::batch};
+  /// Again: the kind of what it repeats, a truncate, trim or restart; `base` is that entry's.
+  entry_kind repeats{};
   log_id log;
   /// Batch, moved: base offset. Truncate: new end. Trim, restart, checkpoint: start. Mark: its offset.
   log_offset base;
-  /// Batch, moved: greatest timestamp. Checkpoint: end.
+  /// Batch, moved: greatest timestamp. Checkpoint: end. Again: the sequence of the block of what it repeats.
   std::int64_t extra{0};
   std::uint32_t position{0};  ///< of the payload, from the block's start
   std::uint32_t length{0};
@@ -45,6 +52,9 @@ struct block_header {
   std::uint32_t entries{0};
   std::uint32_t previous_crc{0};
   std::int64_t written_at_ms{0};
+  /// Truncations and restarts in the blocks of the segment before this one (modulo 2^32): after a lost block it shows
+  /// whether one of these is lost with it.
+  std::uint32_t cuts{0};
   std::uint32_t crc{0};
 
   std::size_t directory_end() const { return block_header_bytes + std::size_t{entries} * directory_entry_bytes; }
@@ -64,10 +74,13 @@ public:
   void add_batch(log_id, const batch&, entry_kind kind = entry_kind::batch);
   void add(entry_kind, log_id, log_offset base, std::int64_t extra = 0, shared_bytes payload = {});
 
+  /// Says once more what the block `sequence` said, in case that is lost.
+  void repeat(const entry&, std::uint64_t sequence);
+
   bool empty() const { return entries_.empty(); }
   std::size_t size() const { return block_header_bytes + entries_.size() * directory_entry_bytes + payload_bytes_; }
   std::size_t payload_bytes() const { return payload_bytes_; }
-  /// Brings entries of one log together, keeping their order, and lays out the payloads.
+  /// Brings entries of one log together, keeping their order, behind what is repeated, and lays out the payloads.
   void arrange();
   /// After `arrange`. `into` has stored_bytes(size()) bytes. Size, entries and CRC of the header are filled in.
   /// Returns the CRC.

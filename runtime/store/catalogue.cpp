@@ -6,7 +6,7 @@
 namespace troupe::store {
 namespace {
 
-constexpr std::uint32_t format_version = 1;
+constexpr std::uint32_t format_version = 2;
 constexpr unsigned lanes_max = 64;
 
 using bytes = std::vector<std::byte>;
@@ -41,10 +41,12 @@ bytes value_of(const catalogue::log_row& row) {
   return value;
 }
 bytes value_of(const catalogue::segment_row& row) {
-  bytes value(17);
+  bytes value(22);
   store_le(value.data(), row.id);
   store_le(value.data() + 8, row.next);
   value[16] = static_cast<std::byte>(row.sealed);
+  value[17] = static_cast<std::byte>(row.cuts_lost);
+  store_le(value.data() + 18, row.cuts);
   return value;
 }
 
@@ -112,7 +114,7 @@ result<void> catalogue::load() {
       ids_.emplace(row.info.identity, row.info.id);
       logs_.emplace(row.info.id, row);
     } else if (kind == 'S') {
-      if (key.size() != 11 || value.size() != 17) return refuse("segment row of the wrong size");
+      if (key.size() != 11 || value.size() != 22) return refuse("segment row of the wrong size");
       segment_row row;
       row.name.lane = u8(key[1]);
       row.name.first = load_be<std::uint64_t>(key.data() + 3);
@@ -121,6 +123,8 @@ result<void> catalogue::load() {
       row.id = load_le<std::uint64_t>(value.data());
       row.next = load_le<std::uint64_t>(value.data() + 8);
       row.sealed = value[16] != std::byte{0};
+      row.cuts_lost = value[17] != std::byte{0};
+      row.cuts = load_le<std::uint32_t>(value.data() + 18);
       segments_.emplace(row.name, row);
     }
     return true;

@@ -21,8 +21,10 @@ public:
   struct segment_row {
     segment_name name;
     std::uint64_t id{0};
-    std::uint64_t next{0};  ///< sealed: the first sequence it does not hold
+    std::uint64_t next{0};  ///< the first sequence it does not hold, all below is synced; 0: it has not ended
     bool sealed{false};
+    bool cuts_lost{false};  ///< a truncation or restart was in a block that is lost: nothing older is certain
+    std::uint32_t cuts{0};  ///< ended: truncations and restarts in it
   };
 
   /// `lanes` counts only when the catalogue is new.

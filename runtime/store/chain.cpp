@@ -47,6 +47,12 @@ void row_cache::drop(const void* chain, segment_no no) {
 
 // -- chain ----------------------------------------------------------------------------------------------
 
+namespace {
+error failed_before() {
+  return {errc::storage_failed, "a write to this data directory failed before"};
+}
+}  // namespace
+
 chain::chain(settings s, surroundings to) : settings_{s}, to_{to}, journal_{*this} {}
 
 void chain::add_log(log_id id) {
@@ -69,37 +75,21 @@ void chain::fail(const error& why) {
        "error=\"" + why.text + "\" next=\"the node stops; check the disk, then start it again\"");
 }
 
-void chain::refuse(log_id id, const error& why, outcome& out) {
-  for (const auto& told : out.logs)
-    if (told.log == id && told.refused) return;
-  log_offset end;
-  {
-    std::scoped_lock lock{mutex_};
-    if (!journal_.knows(id)) return;
-    end = journal_.end(id);
-  }
-  out.logs.push_back({id, end, why});
-}
-
-void chain::refuse_all(std::deque<work>& queue, const error& why, outcome& out) {
-  for (auto& w : queue) {
-    if (w.what == work::kind::append) {
-      to_.counters.refused_batches += w.batches.size() - w.taken;
-      refuse(w.log, why, out);
-    }
-    out.answer(w, why);
-    out.bytes += w.bytes;
-  }
-  queue.clear();
-}
-
 // -- gathering ------------------------------------------------------------------------------------------
 
+/// Where the log will end, if the block in the making or one that is not settled speaks of it.
+std::optional<log_offset> chain::end_unsettled(log_id id, const gathered& g) const {
+  if (auto it = g.ends.find(id); it != g.ends.end()) return it->second;
+  for (auto block = unsettled_.rbegin(); block != unsettled_.rend(); ++block)
+    if (auto it = block->what.ends.find(id); it != block->what.ends.end()) return it->second;
+  return {};
+}
+
 /// Takes batches as long as they follow each other and the block has room. True: all taken or refused.
-bool chain::take_batches(work& w, gathered& g, bool full, outcome& out) {
+bool chain::take_batches(work& w, gathered& g, bool full) {
   if (!journal_.knows(w.log)) return true;
-  auto known = g.ends.find(w.log);
-  auto end = known == g.ends.end() ? journal_.end(w.log) : known->second;
+  const auto known = end_unsettled(w.log, g);
+  auto end = known ? *known : journal_.end(w.log);
   while (w.taken < w.batches.size()) {
     auto& b = w.batches[w.taken];
     const bool follows = b.base == end && b.offsets > 0 && b.checked_from <= b.bytes.size() &&
@@ -109,9 +99,7 @@ bool chain::take_batches(work& w, gathered& g, bool full, outcome& out) {
       to_.counters.refused_batches += w.batches.size() - w.taken;
       if (follows) {
         const error why{errc::storage_full, "less space is free than the reserve of this data directory"};
-        const bool told =
-            std::any_of(out.logs.begin(), out.logs.end(), [&](const auto& o) { return o.log == w.log && o.refused; });
-        if (!told) out.logs.push_back({w.log, end, why});
+        g.refused.refuse(w.log, end, why);
       }
       return true;
     }
@@ -126,14 +114,19 @@ bool chain::take_batches(work& w, gathered& g, bool full, outcome& out) {
   return true;
 }
 
-/// Copies only what is still read from where it was copied from. False: the log changes in this block, wait.
+/// Copies only what is still read from where it was copied from. False: the log changes in a block that is not settled,
+/// wait.
 bool chain::take_copies(work& w, gathered& g) {
-  if (g.fixed.contains(w.log)) return false;
+  const bool changes = g.fixed.contains(w.log) ||
+                       std::any_of(unsettled_.begin(), unsettled_.end(),
+                                   [&](const unsettled_block& block) { return block.what.fixed.contains(w.log); });
+  if (changes) return false;
   if (!g.block.empty() && g.block.payload_bytes() + w.bytes > 2 * settings_.block_bytes) return false;
+  const auto known = end_unsettled(w.log, g);
   for (const auto& b : w.batches) {
     if (!journal_.current(w.log, b.base, w.source)) continue;
     g.block.add_batch(w.log, b, entry_kind::moved);
-    g.ends.try_emplace(w.log, journal_.end(w.log));
+    g.ends.try_emplace(w.log, known ? *known : journal_.end(w.log));
     g.fixed.insert(w.log);
     ++to_.counters.batches_moved;
   }
@@ -141,14 +134,14 @@ bool chain::take_copies(work& w, gathered& g) {
 }
 
 /// False: this must wait for the next block.
-bool chain::take(work& w, gathered& g, bool full, outcome& out) {
-  if (w.what == work::kind::append) return take_batches(w, g, full, out);
+bool chain::take(work& w, gathered& g, bool full) {
+  if (w.what == work::kind::append) return take_batches(w, g, full);
   if (!journal_.knows(w.log)) {
-    out.answer(w, unknown(w.log));
+    g.refused.answer(w, unknown(w.log));
     return true;
   }
-  auto known = g.ends.find(w.log);
-  const auto end = known == g.ends.end() ? journal_.end(w.log) : known->second;
+  const auto known = end_unsettled(w.log, g);
+  const auto end = known ? *known : journal_.end(w.log);
   switch (w.what) {
     case work::kind::append:
       break;
@@ -156,12 +149,12 @@ bool chain::take(work& w, gathered& g, bool full, outcome& out) {
       if (!take_copies(w, g)) return false;
       break;
     case work::kind::truncate: {
-      if (known != g.ends.end()) return false;  // boundaries are known of what is written only
+      if (known) return false;  // boundaries are known of what is settled only
       auto cut = journal_.boundary(w.log, w.at);
       if (!cut) {
-        out.answer(w,
-                   error{errc::storage_damaged, "log " + std::to_string(w.log.value()) + " cannot be truncated at " +
-                                                    std::to_string(w.at.value()) + ": the index there is unreadable"});
+        g.refused.answer(
+            w, error{errc::storage_damaged, "log " + std::to_string(w.log.value()) + " cannot be truncated at " +
+                                                std::to_string(w.at.value()) + ": the index there is unreadable"});
         return true;
       }
       g.block.add(entry_kind::truncate, w.log, *cut);
@@ -176,7 +169,7 @@ bool chain::take(work& w, gathered& g, bool full, outcome& out) {
       break;
     case work::kind::restart:
       if (w.at.value() < 0) {
-        out.answer(w, error{errc::invalid_request, "a log cannot start below 0"});
+        g.refused.answer(w, error{errc::invalid_request, "a log cannot start below 0"});
         return true;
       }
       g.block.add(entry_kind::restart, w.log, w.at);
@@ -186,9 +179,9 @@ bool chain::take(work& w, gathered& g, bool full, outcome& out) {
       break;
     case work::kind::mark:
       if (w.at > end || w.at.value() < 0) {
-        out.answer(w, error{errc::invalid_request, "a mark at " + std::to_string(w.at.value()) + " is beyond the end " +
-                                                       std::to_string(end.value()) + " of log " +
-                                                       std::to_string(w.log.value())});
+        g.refused.answer(w, error{errc::invalid_request, "a mark at " + std::to_string(w.at.value()) +
+                                                             " is beyond the end " + std::to_string(end.value()) +
+                                                             " of log " + std::to_string(w.log.value())});
         return true;
       }
       g.block.add(entry_kind::mark, w.log, w.at, 0, w.state);
@@ -201,73 +194,168 @@ bool chain::take(work& w, gathered& g, bool full, outcome& out) {
 
 // -- writing --------------------------------------------------------------------------------------------
 
-void chain::write_block(std::deque<work>& queue, bool full, wall_time now, outcome& out) {
-  const error failed{errc::storage_failed, "a write to this data directory failed before"};
-  if (to_.counters.failed) return refuse_all(queue, failed, out);
-  gathered g;
+bool chain::ready() const {
+  std::scoped_lock lock{mutex_};
+  return unsettled_.empty() || (unsettled_.size() < unsettled_max && active_bytes_ < settings_.segment_bytes);
+}
+
+std::uint64_t chain::write_block(std::deque<work>& queue, bool full, wall_time now) {
+  TROUPE_CHECK(ready());
+  if (to_.counters.failed) return refuse_all(queue, failed_before());
+  unsettled_block b;
+  auto& g = b.what;
+  std::uint64_t bytes = 0;
   {
     std::scoped_lock lock{mutex_};
     while (!queue.empty() && g.block.payload_bytes() < settings_.block_bytes) {
       auto& w = queue.front();
-      const auto bytes = w.bytes;
-      if (!take(w, g, full, out)) break;
-      out.bytes += bytes;
+      const auto size = w.bytes;
+      if (!take(w, g, full)) break;
+      bytes += size;
       queue.pop_front();
     }
   }
-  if (g.block.empty()) {
-    for (auto& w : g.waiting) out.answer(w, {});
-    return;
+  if (!g.block.empty()) {
+    auto stored = begin_segment(now);
+    if (stored) {
+      if (auto at = put(*active_, g.block, now))
+        b.position = *at;
+      else
+        stored = at.error();
+    }
+    if (!stored) {
+      if (stored.code() != errc::storage_full) fail(stored.error());
+      std::scoped_lock lock{mutex_};
+      refuse_block(g, stored.error());
+    }
   }
-  auto stored = begin_segment(now);
-  std::uint64_t position = 0;
-  if (stored) {
-    if (auto at = put(*active_, g.block, now))
-      position = *at;
-    else
-      stored = at.error();
-  }
-  if (!stored) {
-    if (stored.code() != errc::storage_full) fail(stored.error());
-    to_.counters.refused_batches += g.batches;
-    for (const auto& [id, end] : g.appended) refuse(id, stored.error(), out);
-    for (auto& w : g.waiting) out.answer(w, stored);
-    return;
-  }
+  b.segment = active_no_;
+  b.sequence = next_ - 1;
+  b.segment_bytes = active_bytes_;
+  later(std::move(b));
+  return bytes;
+}
+
+/// `b` is settled when everything before it is durable.
+void chain::later(unsettled_block b) {
+  auto& g = b.what;
+  if (g.block.empty() && g.waiting.empty() && g.refused.logs.empty() && g.refused.answers.empty()) return;
+  b.next = next_;
+  std::scoped_lock lock{mutex_};
+  unsettled_.push_back(std::move(b));
+}
+
+std::uint64_t chain::refuse_all(std::deque<work>& queue, const error& why) {
+  unsettled_block b;
+  std::uint64_t bytes = 0;
   {
     std::scoped_lock lock{mutex_};
-    block_header header;
-    header.sequence = next_ - 1;
-    apply_block(journal_, header, active_no_, position, g.block.entries(), g.block.payloads());
-    segments_.at(active_no_).bytes = active_bytes_;
+    for (auto& w : queue) {
+      if (w.what == work::kind::append) {
+        to_.counters.refused_batches += w.batches.size() - w.taken;
+        if (journal_.knows(w.log)) b.what.refused.refuse(w.log, journal_.end(w.log), why);
+      }
+      b.what.refused.answer(w, why);
+      bytes += w.bytes;
+    }
   }
-  to_.counters.batches += g.batches;
-  to_.counters.batch_bytes += g.block.payload_bytes();
+  queue.clear();
+  later(std::move(b));
+  return bytes;
+}
+
+/// The block was not written: its logs end where they would without it.
+void chain::refuse_block(gathered& g, const error& why) const {
+  to_.counters.refused_batches += g.batches;
+  const auto appended = std::exchange(g.appended, {});
+  g.ends.clear();
+  g.fixed.clear();
+  for (const auto& [id, end] : appended) {
+    if (!journal_.knows(id)) continue;
+    const auto known = end_unsettled(id, g);
+    g.refused.refuse(id, known ? *known : journal_.end(id), why);
+  }
+  for (auto& w : g.waiting) g.refused.answer(w, why);
+  g.waiting.clear();
+  g.block = {};
+}
+
+// -- settling -------------------------------------------------------------------------------------------
+
+void chain::settle(outcome& out) {
+  std::scoped_lock lock{mutex_};
+  for (; !unsettled_.empty(); unsettled_.pop_front()) {
+    auto& b = unsettled_.front();
+    if (settings_.level == durability::interval || b.next <= durable_below_)
+      settle_block(b, out);
+    else if (to_.counters.failed)
+      give_up(b.what, out);
+    else
+      return;
+  }
+}
+
+void chain::settle_block(unsettled_block& b, outcome& out) {
+  auto& g = b.what;
+  if (!g.block.empty()) {
+    block_header header;
+    header.sequence = b.sequence;
+    apply_block(journal_, header, b.segment, b.position, g.block.entries(), g.block.payloads());
+    segments_.at(b.segment).bytes = b.segment_bytes;
+    to_.counters.batches += g.batches;
+    to_.counters.batch_bytes += g.block.payload_bytes();
+  }
   for (const auto& [id, end] : g.appended) out.logs.push_back({id, end, std::nullopt});
   for (auto& w : g.waiting) out.answer(w, {});
+  // Refusals of what came behind these batches, or of an answer that had to wait for its turn.
+  std::move(g.refused.logs.begin(), g.refused.logs.end(), std::back_inserter(out.logs));
+  std::move(g.refused.answers.begin(), g.refused.answers.end(), std::back_inserter(out.answers));
+}
+
+/// The block was written, but a sync failed: nobody knows what is there of it. What is settled is the end.
+void chain::give_up(gathered& g, outcome& out) const {
+  const auto why = failed_before();
+  to_.counters.refused_batches += g.batches;
+  for (const auto& [id, end] : g.appended)
+    if (journal_.knows(id)) out.logs.push_back({id, journal_.end(id), why});
+  for (const auto& l : g.refused.logs)
+    if (journal_.knows(l.log)) out.logs.push_back({l.log, journal_.end(l.log), l.refused});
+  for (auto& w : g.waiting) out.answer(w, why);
+  std::move(g.refused.answers.begin(), g.refused.answers.end(), std::back_inserter(out.answers));
 }
 
 /// Stores one block at the end of the active segment.
 result<std::uint64_t> chain::put(segment_file& file, block_builder& block, wall_time now) {
+  for (const auto& c : cancelled_) block.repeat(c.what, c.sequence);
   block.arrange();
   block_header header;
   header.segment_id = active_id_;
   header.sequence = next_;
-  header.durable_below = settings_.level == durability::group ? next_ : durable_below_.load();
+  header.durable_below = durable_below_;
   header.previous_crc = previous_crc_;
   header.written_at_ms = now.time_since_epoch().count();
+  header.cuts = cuts_;
   std::uint32_t crc = 0;
   auto position = file.append(next_, block.size(), [&](byte_span into) { crc = block.write(header, into); });
   if (!position) return position;
   previous_crc_ = crc;
+  remember_cancelled(block);
   handed_over_ = ++next_;
   const auto stored = stored_bytes(block.size());
   active_bytes_ = std::max(active_bytes_, *position + stored);
   written_ += stored;
   ++to_.counters.blocks;
   to_.counters.block_bytes += stored;
-  if (settings_.level == durability::group) ++to_.counters.syncs;
   return position;
+}
+
+/// The next two blocks repeat it.
+void chain::remember_cancelled(const block_builder& block) {
+  std::erase_if(cancelled_, [this](const cancelled& c) { return c.sequence + 1 < next_; });
+  for (const auto& e : block.entries()) {
+    if (is_cut(e.kind)) ++cuts_;
+    if (is_cut(e.kind) || e.kind == entry_kind::trim) cancelled_.push_back({next_, e});
+  }
 }
 
 std::vector<std::pair<log_id, standing>> chain::standings() const {
@@ -295,13 +383,14 @@ result<void> chain::begin_segment(wall_time now) {
   auto file = to_.device.create(name_of(no), settings_.segment_bytes);
   if (!file) return file.error();
   s.file = std::move(*file);
-  if (auto known = to_.rows.put({name_of(no), s.id, 0, false}); !known) return known;
+  if (auto known = to_.rows.put({name_of(no), s.id}); !known) return known;
 
   next_ = no;
   durable_below_ = no;
   active_id_ = s.id;
   active_bytes_ = 0;
-  previous_crc_ = 0;
+  previous_crc_ = cuts_ = 0;
+  cancelled_.clear();
   std::vector<std::pair<log_id, standing>> all;
   {
     std::scoped_lock lock{mutex_};
@@ -314,6 +403,7 @@ result<void> chain::begin_segment(wall_time now) {
       checkpoint.add(entry_kind::checkpoint, id, stands.start, stands.end.value(), shared_bytes::own(encode(stands)));
     }
     if (auto stored = put(*s.file, checkpoint, now); !stored) {
+      durable_below_ = next_;  // nothing is relied on of what was written
       // Full: what was begun must not count as the newest segment.
       if (stored.code() == errc::storage_full) {
         if (auto gone = to_.rows.remove({name_of(no)}); !gone) return gone;
@@ -323,6 +413,9 @@ result<void> chain::begin_segment(wall_time now) {
       return stored.error();
     }
   }
+  // From here on older segments may go: this one alone says what the logs are.
+  if (auto synced = s.file->sync(); !synced) return synced;
+  durable_below_ = next_;
   active_ = s.file;
   active_no_ = no;
   active_since_ = now;
@@ -335,13 +428,17 @@ result<void> chain::begin_segment(wall_time now) {
 /// No block any more for the active segment; its index is written by the helper thread.
 result<void> chain::end_segment() {
   // The next segment's checkpoint says where the logs end: what it builds on must not be lost before it.
-  if (settings_.level == durability::interval)
+  if (durable_below_ < next_)
     if (auto synced = active_->sync(); !synced) return synced;
   durable_below_ = next_;
+  // What is missing of it from now on is damage, not an end that was never finished.
+  const catalogue::segment_row row{name_of(active_no_), active_id_, next_, false, false, cuts_};
+  if (auto known = to_.rows.put(row); !known) return known;
   std::scoped_lock lock{mutex_};
   auto& s = segments_.at(active_no_);
   s.standings = standings();
   s.next = next_;
+  s.cuts = cuts_;
   s.stage = segment::phase::ended;
   active_.reset();
   return {};
@@ -350,7 +447,9 @@ result<void> chain::end_segment() {
 void chain::roll(wall_time now, std::chrono::milliseconds age) {
   // A clock that was set back makes the age negative: then the size decides.
   if (!active_ || to_.counters.failed || now - active_since_ < age) return;
-  if (auto ended = end_segment(); !ended) fail(ended.error());
+  TROUPE_CHECK(unsettled() == 0);
+  // On a full disk it goes on as it is.
+  if (auto ended = end_segment(); !ended && ended.code() != errc::storage_full) fail(ended.error());
 }
 
 error chain::unknown(log_id id) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <list>
@@ -13,6 +14,10 @@
 
 /// One journal on a device: writes blocks, rolls and seals segments, answers reads, gives space back. It has no thread
 /// of its own; who may call what is said below, so that a test or the simulator can step it in one thread.
+///
+/// A block is *written*, then *synced*, then *settled*: only that brings it into the journal, where readers, the
+/// cleaner and the next checkpoint see it, and only then anybody is told. So `group` never shows what a power cut could
+/// take. For `interval`, written is enough to be settled.
 namespace troupe::store {
 
 /// What all chains of a store share. The numbers are written with relaxed order: they are looked at, not relied on.
@@ -62,7 +67,7 @@ struct work {
   std::uint64_t bytes{0};  ///< of all batches, for the queue's bound
 };
 
-/// What a block brought about, to be told after the journal's lock is free.
+/// What blocks brought about, to be told after the journal's lock is free.
 struct outcome {
   struct ended {
     log_id log;
@@ -71,10 +76,14 @@ struct outcome {
   };
   std::vector<ended> logs;
   std::vector<std::pair<log_store::done, result<void>>> answers;
-  std::uint64_t bytes{0};  ///< left the queue
 
   void answer(work& w, const result<void>& r) {
     if (w.done) answers.emplace_back(std::move(w.done), r);
+  }
+  /// Once for each log: what is behind the first refusal does not follow any more.
+  void refuse(log_id id, log_offset end, const error& why) {
+    const bool told = std::any_of(logs.begin(), logs.end(), [&](const auto& l) { return l.log == id && l.refused; });
+    if (!told) logs.push_back({id, end, why});
   }
 };
 
@@ -101,17 +110,32 @@ public:
   /// Before anything else: reads what is on disk. `logs`: those of this chain.
   result<void> recover(const std::vector<log_id>& logs);
 
-  // -- the writer, one thread ---------------------------------------------------------------------------
-  /// Writes at most one block from the front of `queue`. With `full`, batches are refused; the rest goes on.
-  void write_block(std::deque<work>& queue, bool full, wall_time now, outcome&);
-  /// Ends the active segment if it holds anything and is older than `age`.
+  /// Most blocks that are written and not settled. Two: one is synced while the next is written. More would only take
+  /// from the one after it what could have been gathered.
+  static constexpr std::size_t unsettled_max = 2;
+
+  // -- the writer, one thread at a time -----------------------------------------------------------------
+  /// May `write_block` be called? If not, what was written must be synced and settled before: there is too much of it,
+  /// or the segment is full.
+  bool ready() const;
+  /// Writes at most one block from the front of `queue`, of which so many bytes are gone then. With `full`, batches are
+  /// refused; the rest goes on. Writes nothing if the front has to wait until what was written is settled.
+  std::uint64_t write_block(std::deque<work>& queue, bool full, wall_time now);
+  /// Ends the active segment if it holds anything and is older than `age`. Everything must be settled.
   void roll(wall_time now, std::chrono::milliseconds age);
+
+  // -- any thread, but one at a time --------------------------------------------------------------------
+  /// Takes over the blocks that are durable enough, in order, and adds to `outcome` what is to be told of them. After a
+  /// failure the others are given up.
+  void settle(outcome&);
+
+  // -- any thread ---------------------------------------------------------------------------------------
+  /// Makes durable what was written before. True if there was anything.
+  bool sync();
 
   // -- one helper thread --------------------------------------------------------------------------------
   /// Writes the index of one ended segment. False: there is none, or not now.
   bool seal_next();
-  /// Interval: makes durable what was written. True if there was anything.
-  bool sync();
   /// Takes dead segments out of the catalogue, then deletes them.
   void drop_dead();
   /// Work that copies forward the next live batches of a mostly dead segment. Empty: none.
@@ -128,6 +152,7 @@ public:
   result<std::optional<time_hit>> latest_time(log_id, log_offset end);
   result<log_state> state(log_id) const;
   std::vector<extent> extents(log_id) const;
+  std::size_t unsettled() const;
   std::uint64_t segments() const;
   std::uint64_t disk_bytes() const;
 
@@ -135,6 +160,7 @@ private:
   struct segment {
     std::shared_ptr<segment_file> file;
     std::uint64_t id{0}, next{0};
+    std::uint32_t cuts{0};  ///< ended: truncations and restarts in it
     enum class phase { active, ended, sealed } stage{phase::active};
     bool written_here{false};
     std::uint64_t written_before{0};  ///< bytes that this process had written to the chain when it began
@@ -150,22 +176,35 @@ private:
     std::set<log_id> fixed;  ///< logs with an entry other than a batch
     std::vector<work> waiting;
     std::uint64_t batches{0};
+    outcome refused;  ///< what did not get into it
+  };
+  /// A block that is not settled, or refusals that must not overtake one.
+  struct unsettled_block {
+    gathered what;
+    segment_no segment{0};
+    std::uint64_t sequence{0}, position{0}, segment_bytes{0};
+    std::uint64_t next{0};  ///< settled when everything below is durable
   };
 
   // row_source, under the lock
   std::shared_ptr<const row_list> cached(segment_no, log_id) override;
   std::shared_ptr<const row_list> load(segment_no, log_id) override;
 
-  bool take(work&, gathered&, bool full, outcome&);
-  bool take_batches(work&, gathered&, bool full, outcome&);
+  bool take(work&, gathered&, bool full);
+  bool take_batches(work&, gathered&, bool full);
   bool take_copies(work&, gathered&);
-  void refuse(log_id, const error&, outcome&);
-  void refuse_all(std::deque<work>&, const error&, outcome&);
+  std::optional<log_offset> end_unsettled(log_id, const gathered&) const;
+  std::uint64_t refuse_all(std::deque<work>&, const error&);
+  void refuse_block(gathered&, const error&) const;
+  void later(unsettled_block);
+  void settle_block(unsettled_block&, outcome&);
+  void give_up(gathered&, outcome&) const;
   void fail(const error&);
   void tell(notice::level, std::string event, std::string fields) const;
   result<void> begin_segment(wall_time now);
   result<void> end_segment();
   result<std::uint64_t> put(segment_file&, block_builder&, wall_time now);
+  void remember_cancelled(const block_builder&);
   std::vector<std::pair<log_id, standing>> standings() const;
   segment_name name_of(segment_no no) const { return {settings_.lane, settings_.level, no}; }
   result<void> recover_segment(const catalogue::segment_row&, bool newest);
@@ -181,6 +220,7 @@ private:
   surroundings to_;
   mutable std::mutex mutex_;  ///< guards what readers see: the journal and the list of segments
   journal journal_;
+  std::deque<unsettled_block> unsettled_;
   std::map<segment_no, segment> segments_;
   std::set<segment_no> stuck_;  ///< cannot be salvaged
 
@@ -189,12 +229,17 @@ private:
   segment_no active_no_{0};
   std::uint64_t active_id_{0}, next_{1}, active_bytes_{0};
   std::atomic<std::uint64_t> written_{0};  ///< bytes since the start; readers look at it
-  std::uint32_t previous_crc_{0};
+  std::uint32_t previous_crc_{0}, cuts_{0};
+  struct cancelled {
+    std::uint64_t sequence;
+    entry what;
+  };
+  std::vector<cancelled> cancelled_;  ///< by the two blocks written last
   wall_time active_since_{};
 
   std::mutex sync_mutex_;
-  std::atomic<std::uint64_t> handed_over_{0};  ///< interval: blocks below were written
-  std::atomic<std::uint64_t> durable_below_{0};
+  std::atomic<std::uint64_t> handed_over_{0};    ///< blocks below were written
+  std::atomic<std::uint64_t> durable_below_{0};  ///< blocks below were synced
 };
 
 }  // namespace troupe::store

@@ -63,27 +63,31 @@ std::shared_ptr<const row_list> chain::rebuild_rows(segment_no no, log_id id, st
   auto it = segments_.find(no);
   if (it == segments_.end()) return nullptr;
   const auto file = it->second.file;
-  const auto segment_id = it->second.id, next = it->second.next;
+  const catalogue::segment_row row{name_of(no), it->second.id, it->second.next, true};
+  const auto cuts = it->second.cuts;
   const auto logs = journal_.logs();
   if (lock) lock->unlock();
 
   journal alone{*this};
   for (auto l : logs) alone.add_log(l);
   alone.begin_segment(no);
-  auto scan = scan_segment(*file, segment_id);
+  auto scan = scan_segment(*file, row.id);
   std::optional<index_summary> summary;
   index_rows rows;
   if (scan) {
-    const auto report = replay(alone, *scan, no, next);
+    const auto report = replay(alone, *scan, no, ended_before{row.next, cuts});
     for (const auto& d : report.damages) {
       ++to_.counters.damaged_blocks;
       tell(notice::level::error, "block_damaged", "file=" + file->path() + " " + d.what);
     }
     rows = alone.resident(no);
-    index_summary fresh{segment_id, no, next, 0, {}, {}};
-    // Only the newest segment's standings are ever used; they are what the checkpoint and the entries say.
-    for (auto l : logs)
-      if (alone.touched(l)) fresh.standings.emplace_back(l, alone.stands(l));
+    index_summary fresh{row.id, no, row.next, 0, {}, {}};
+    // If what it said of the logs cannot be read any more, the checkpoint and the entries say it.
+    if (auto before = read_summary(*file, row))
+      fresh.standings = std::move(before->standings);
+    else
+      for (auto l : logs)
+        if (alone.touched(l)) fresh.standings.emplace_back(l, alone.stands(l));
     const auto bytes = encode_index(std::move(fresh), rows);
     tell(notice::level::warn, "index_rebuilt", "segment=" + file->path());
     if (file->write_index(bytes)) summary = decode_index(bytes, no, bytes.size());
@@ -258,6 +262,11 @@ result<log_state> chain::state(log_id id) const {
 std::vector<extent> chain::extents(log_id id) const {
   std::scoped_lock lock{mutex_};
   return journal_.knows(id) ? journal_.extents(id) : std::vector<extent>{};
+}
+
+std::size_t chain::unsettled() const {
+  std::scoped_lock lock{mutex_};
+  return unsettled_.size();
 }
 
 std::uint64_t chain::segments() const {

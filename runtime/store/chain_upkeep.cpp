@@ -67,8 +67,10 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
     tell(notice::level::error, "segment_missing",
          "segment=" + to_string(row.name) + " error=\"" + opened.error().text + "\"");
     ++to_.counters.damaged_blocks;
-    // What lay in it shows as gaps. If it was the newest, nobody knows what became of the logs after it began.
-    if (newest || !row.sealed) journal_.suspect_all();
+    // What lay in it shows as gaps, unless something older lies there that it cancelled.
+    if (row.next == 0 || row.cuts > 0 || row.cuts_lost) journal_.doubt_all(no);
+    // If it was the newest, nobody knows what became of the logs after it began.
+    if (newest || row.next == 0) journal_.suspect_all();
     return {};
   }
   segment s;
@@ -82,11 +84,12 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
       for (const auto& r : summary->runs) runs.emplace_back(r.log, r.what);
       s.stage = segment::phase::sealed;
       s.next = row.next;
+      s.cuts = row.cuts;
       s.runs = std::move(summary->runs);
       s.data_bytes = summary->data_bytes;
       next_ = std::max(next_, row.next);
       segments_.emplace(no, std::move(s));
-      journal_.add_sealed(no, runs);
+      journal_.add_sealed(no, runs, row.cuts_lost);
       for (auto& [id, stands] : summary->standings) journal_.set_standing(id, std::move(stands));
       if (summary->data_bytes > segments_.at(no).file->size()) name_cut_rows(no);
       return {};
@@ -100,7 +103,8 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   s.stage = segment::phase::ended;
   const auto file = s.file;
   segments_.emplace(no, std::move(s));
-  const auto report = replay(journal_, *scan, no, row.sealed ? row.next : no);
+  const auto known = row.next > 0 ? std::optional{ended_before{row.next, row.cuts}} : std::nullopt;
+  const auto report = replay(journal_, *scan, no, known);
   for (const auto& d : report.damages) {
     ++to_.counters.damaged_blocks;
     tell(notice::level::error, "block_damaged", "file=" + file->path() + " " + d.what);
@@ -118,8 +122,13 @@ result<void> chain::recover_segment(const catalogue::segment_row& row, bool newe
   }
   // It may be in the page cache only; from here on it counts.
   if (auto synced = file->sync(); !synced) return synced;
+  if (!known) {
+    const catalogue::segment_row ended{row.name, row.id, report.next, false, journal_.cuts_lost(no), report.cuts};
+    if (auto noted = to_.rows.put(ended); !noted && noted.code() != errc::storage_full) return noted;
+  }
   auto& mine = segments_.at(no);
   mine.next = report.next;
+  mine.cuts = report.cuts;
   mine.standings = standings();
   return {};
 }
@@ -136,21 +145,20 @@ bool chain::seal_next() {
   auto& s = it->second;
   const auto file = s.file;
   auto rows = journal_.resident(no);
+  const catalogue::segment_row row{name_of(no), s.id, s.next, true, journal_.cuts_lost(no), s.cuts};
   index_summary summary{s.id, no, s.next, 0, {}, s.standings};
   lock.unlock();
 
   // The rows leave out what later entries cancelled, while the standings are of the segment's end. So those entries
   // must be durable before the index is: otherwise a power cut takes them back, but not the rows.
-  if (settings_.level == durability::interval) {
-    sync();
-    if (to_.counters.failed) return false;
-  }
+  sync();
+  if (to_.counters.failed) return false;
   const auto bytes = encode_index(std::move(summary), rows);
   auto decoded = decode_index(bytes, no, bytes.size());
   TROUPE_CHECK(decoded.has_value());
   file->finish();
   auto written = file->write_index(bytes);
-  if (written) written = to_.rows.put({name_of(no), s.id, s.next, true});
+  if (written) written = to_.rows.put(row);
   if (!written) {
     if (written.code() != errc::storage_full) fail(written.error());
     return false;  // the rows stay in memory, the next round tries again
@@ -169,7 +177,7 @@ bool chain::seal_next() {
 
 bool chain::sync() {
   std::scoped_lock one{sync_mutex_};
-  if (settings_.level == durability::group || to_.counters.failed) return false;
+  if (to_.counters.failed) return false;
   const auto upto = handed_over_.load();
   if (durable_below_ >= upto) return false;
   std::shared_ptr<segment_file> file;
@@ -182,7 +190,7 @@ bool chain::sync() {
         first = no;
       }
   }
-  // A segment that ended was synced then; one that just begins tells itself.
+  // A segment that ended was synced then, and so is the checkpoint of one that begins.
   if (!file || first >= upto) return false;
   if (auto synced = file->sync(); !synced) {
     fail(synced.error());
@@ -202,14 +210,18 @@ void chain::drop_dead() {
   std::vector<segment_name> names;
   {
     std::scoped_lock lock{mutex_};
+    // What a crash left of the newest segment may lack a part of its checkpoint. Until its index says what the logs
+    // are, older segments have to.
+    if (!segments_.empty()) {
+      const auto& newest = segments_.rbegin()->second;
+      if (newest.stage == segment::phase::ended && !newest.written_here) return;
+    }
     for (auto no : journal_.dead()) names.push_back(name_of(no));
   }
   if (names.empty()) return;
   // What made them dead must be durable before they go.
-  if (settings_.level == durability::interval) {
-    sync();
-    if (to_.counters.failed) return;
-  }
+  sync();
+  if (to_.counters.failed) return;
   if (auto gone = to_.rows.remove(names); !gone) {
     if (gone.code() != errc::storage_full) fail(gone.error());
     return;
@@ -244,7 +256,7 @@ std::vector<work> chain::salvage(std::uint64_t bytes_max) {
   }
   std::uint64_t bytes = 0;
   for (const auto& [id, r] : runs) {
-    const auto rows = fetch_rows(no, id);
+    const auto rows = r.doubtful ? nullptr : fetch_rows(no, id);
     work w;
     w.what = work::kind::copy;
     w.log = id;

@@ -8,7 +8,7 @@
 namespace troupe::store {
 namespace {
 
-constexpr std::uint64_t index_magic = 0x31'49'45'50'55'4f'52'54;  // "TROUPEI1"
+constexpr std::uint64_t index_magic = 0x32'49'45'50'55'4f'52'54;  // "TROUPEI2"
 
 void put_row(std::byte* at, const row& r) {
   store_le(at, r.base.value());
@@ -20,7 +20,7 @@ void put_row(std::byte* at, const row& r) {
   store_le(at + 36, r.crc);
   store_le(at + 40, r.head_crc);
   store_le(at + 44, r.checked_from);
-  store_le(at + 46, std::uint16_t{0});
+  store_le(at + 46, static_cast<std::uint16_t>(r.doubtful));
 }
 
 row get_row(const std::byte* at) {
@@ -34,6 +34,7 @@ row get_row(const std::byte* at) {
   r.crc = load_le<std::uint32_t>(at + 36);
   r.head_crc = load_le<std::uint32_t>(at + 40);
   r.checked_from = load_le<std::uint16_t>(at + 44);
+  r.doubtful = load_le<std::uint16_t>(at + 46) != 0;
   return r;
 }
 
@@ -51,8 +52,8 @@ std::vector<std::byte> encode_index(index_summary summary, const index_rows& log
   for (const auto& [id, rows] : logs) {
     for (std::size_t i = 0; i < rows->size(); ++i, ++row_count) {
       const auto& r = (*rows)[i];
-      if (i == 0 || summary.runs.back().what.end != r.base)
-        summary.runs.push_back({id, {r.base, r.base, summary.first, 0, -1}, 0, 0, 0});
+      if (i == 0 || summary.runs.back().what.end != r.base || summary.runs.back().what.doubtful != r.doubtful)
+        summary.runs.push_back({id, {r.base, r.base, summary.first, 0, -1, r.doubtful}, 0, 0, 0});
       auto& last = summary.runs.back();
       last.what.end = r.end();
       last.what.bytes += r.length;
@@ -89,7 +90,7 @@ std::vector<std::byte> encode_index(index_summary summary, const index_rows& log
     store_le(at + 32, r.what.timestamp_max);
     store_le(at + 40, position);
     store_le(at + 48, crc32c(byte_view{out}.subspan(position, size)));
-    store_le(at + 52, std::uint32_t{0});
+    store_le(at + 52, static_cast<std::uint32_t>(r.what.doubtful));
     at += index_run_bytes;
     position += size;
   }
@@ -134,8 +135,12 @@ std::optional<index_summary> decode_index(byte_view bytes, segment_no first, std
     index_run r;
     r.log = log_id{load_le<std::uint32_t>(at)};
     r.rows = load_le<std::uint32_t>(at + 4);
-    r.what = {log_offset{load_le<std::int64_t>(at + 8)}, log_offset{load_le<std::int64_t>(at + 16)}, first,
-              load_le<std::uint64_t>(at + 24), load_le<std::int64_t>(at + 32)};
+    r.what = {log_offset{load_le<std::int64_t>(at + 8)},
+              log_offset{load_le<std::int64_t>(at + 16)},
+              first,
+              load_le<std::uint64_t>(at + 24),
+              load_le<std::int64_t>(at + 32),
+              load_le<std::uint32_t>(at + 52) != 0};
     r.position = load_le<std::uint64_t>(at + 40);
     r.crc = load_le<std::uint32_t>(at + 48);
     const auto rows_bytes = std::uint64_t{r.rows} * index_row_bytes;

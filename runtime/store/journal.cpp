@@ -50,10 +50,11 @@ void journal::begin_segment(segment_no no) {
   segments_[no];
 }
 
-void journal::add_sealed(segment_no no, const std::vector<std::pair<log_id, run>>& runs) {
+void journal::add_sealed(segment_no no, const std::vector<std::pair<log_id, run>>& runs, bool cuts_lost) {
   begin_segment(no);
   auto& s = segments_[no];
   s.sealed = true;
+  if (cuts_lost) doubt_all(no);
   for (const auto& [id, r] : runs) {
     s.all_bytes += r.bytes;
     if (auto* l = touch(id)) {
@@ -86,6 +87,8 @@ void journal::mend(log_id id, log& l, log_offset base) {
   }
   cut(id, base);
   // How far down it went nobody knows: what is left may be what it took away.
+  doubt(id, l);
+  segments_.rbegin()->second.cuts_lost = true;
   suspect(id, l.start);
 }
 
@@ -107,7 +110,7 @@ void journal::extend(log_id id, log& l, const row& r) {
   s.all_bytes += r.length;
   if (!l.runs.empty()) {
     auto& last = l.runs.rbegin()->second;
-    if (last.segment == no && last.end == r.base) {
+    if (last.segment == no && last.end == r.base && !last.doubtful) {
       last.end = r.end();
       last.bytes += r.length;
       last.timestamp_max = std::max(last.timestamp_max, r.timestamp_max);
@@ -136,7 +139,8 @@ void journal::move(log_id id, const std::vector<row>& copies) {
   rows.insert(first_at_or_above(rows, whole.base), copies.begin(), copies.end());
   auto next = l->runs.lower_bound(whole.base);
   if (next != l->runs.begin()) {
-    if (auto before = std::prev(next); before->second.segment == no && before->second.end == whole.base) {
+    if (auto before = std::prev(next);
+        before->second.segment == no && before->second.end == whole.base && !before->second.doubtful) {
       whole = {before->second.base, whole.end, no, before->second.bytes + whole.bytes,
                std::max(before->second.timestamp_max, whole.timestamp_max)};
       erase(*l, before);
@@ -165,9 +169,9 @@ void journal::cut_tables(log& l, log_offset end) {
 void journal::trim(log_id id, log_offset start) {
   auto* l = touch(id);
   if (!l) return;
-  start = std::min(start, l->end);
   if (start <= l->start) return;
   l->start = start;
+  l->end = std::max(l->end, start);  // beyond the end: what was appended up to there is lost, and gone anyway
   clear_below(id, *l, start);
   // The epoch that holds the start stays, with its own first offset.
   while (l->epochs.size() > 1 && l->epochs[1].start <= start) l->epochs.erase(l->epochs.begin());
@@ -230,10 +234,23 @@ void journal::suspect_all() {
   for (auto& [id, l] : logs_) suspect(id, l.end);
 }
 
+void journal::doubt(log_id id, log& l) {
+  for (auto& [base, r] : l.runs) r.doubtful = true;
+  for (auto& [no, s] : segments_)
+    if (!s.sealed && s.rows.contains(id))
+      for (auto& row : writable(s, id)) row.doubtful = true;
+}
+
+void journal::doubt_all(segment_no no) {
+  for (auto& [id, l] : logs_) doubt(id, l);
+  if (auto it = segments_.find(no); it != segments_.end()) it->second.cuts_lost = true;
+}
+
+/// Where a batch is missing, or not to be trusted.
 std::optional<log_offset> journal::first_gap(const log& l) {
   auto expected = l.start;
   for (const auto& [base, r] : l.runs) {
-    if (base > expected) return expected;
+    if (base > expected || r.doubtful) return expected;
     expected = r.end;
   }
   return expected < l.end ? std::optional{expected} : std::nullopt;
@@ -286,11 +303,12 @@ std::optional<run> journal::part(log_id id, const run& r, log_offset from, log_o
   if (!rows) {
     // Unreadable: keep the range, which is right, and guess the bytes, which only retention by size looks at.
     const auto share = static_cast<double>(to - from) / static_cast<double>(r.end - r.base);
-    return run{from, to, r.segment, static_cast<std::uint64_t>(static_cast<double>(r.bytes) * share), r.timestamp_max};
+    const auto bytes = static_cast<std::uint64_t>(static_cast<double>(r.bytes) * share);
+    return run{from, to, r.segment, bytes, r.timestamp_max, r.doubtful};
   }
   std::optional<run> left;
   for (auto row = first_at_or_above(*rows, from); row != rows->end() && row->end() <= to; ++row) {
-    if (!left) left = run{row->base, row->end(), r.segment, 0, -1};
+    if (!left) left = run{row->base, row->end(), r.segment, 0, -1, r.doubtful};
     left->end = row->end();
     left->bytes += row->length;
     left->timestamp_max = std::max(left->timestamp_max, row->timestamp_max);
@@ -413,14 +431,19 @@ bool journal::current(log_id id, log_offset base, segment_no no) const {
   auto it = known->second.runs.upper_bound(base);
   if (it == known->second.runs.begin()) return false;
   const auto& r = std::prev(it)->second;
-  return r.segment == no && base < r.end;
+  return r.segment == no && base < r.end && !r.doubtful;
 }
 
 std::vector<segment_no> journal::dead() const {
   std::vector<segment_no> out;
-  for (const auto& [no, s] : segments_)
+  bool older = false;  // is there anything that the segment casts doubt on?
+  for (const auto& [no, s] : segments_) {
     // Sealed or not: on a full disk there is no room for the index of what is about to go.
-    if (s.live_runs == 0 && no != segments_.rbegin()->first) out.push_back(no);
+    if (s.live_runs == 0 && no != segments_.rbegin()->first && !(s.cuts_lost && older))
+      out.push_back(no);
+    else
+      older = true;
+  }
   return out;
 }
 
@@ -464,14 +487,19 @@ journal::found journal::collect(log_id id, log_offset from, const read_limits& l
   for (; it != l.runs.end(); ++it) {
     const auto& r = it->second;
     if (r.base > from) break;  // a gap
+    if (r.doubtful) {
+      if (out.pieces.empty()) return {kind::gap, {}, 0, r.end};
+      return out;
+    }
     const auto rows = rows_of(r.segment, id, false);
     if (!rows) {
       if (out.pieces.empty()) return {kind::not_loaded, {}, r.segment, {}};
       return out;
     }
     for (auto row = holding(*rows, from); from < r.end; ++row) {
-      if (row == rows->end() || row->base > from) {  // its index was rebuilt without a damaged batch
-        if (out.pieces.empty()) return {kind::gap, {}, 0, row == rows->end() ? r.end : row->base};
+      if (row == rows->end() || row->base > from || row->doubtful) {  // its index was rebuilt from damaged blocks
+        if (out.pieces.empty())
+          return {kind::gap, {}, 0, row == rows->end() ? r.end : row->doubtful ? row->end() : row->base};
         return out;
       }
       if (row->end() > limit) {
@@ -495,7 +523,7 @@ std::optional<time_hit> journal::find_time(log_id id, std::int64_t timestamp, lo
   auto it = l.runs.upper_bound(from);
   if (it != l.runs.begin() && std::prev(it)->second.end > from) --it;
   for (; it != l.runs.end() && it->second.base < end; ++it) {
-    if (it->second.timestamp_max < timestamp) continue;
+    if (it->second.timestamp_max < timestamp || it->second.doubtful) continue;
     const auto rows = rows_of(it->second.segment, id, true);
     if (!rows) continue;
     for (auto row = holding(*rows, std::max(from, it->second.base));
@@ -510,7 +538,7 @@ std::optional<time_hit> journal::latest_time(log_id id, log_offset end) {
   std::optional<time_hit> best;
   for (const auto& [base, r] : l.runs) {
     if (base >= end) break;
-    if (r.timestamp_max < 0 || (best && r.timestamp_max <= best->timestamp_max)) continue;
+    if (r.timestamp_max < 0 || r.doubtful || (best && r.timestamp_max <= best->timestamp_max)) continue;
     const auto rows = rows_of(r.segment, id, true);
     if (!rows) continue;
     for (auto row = first_at_or_above(*rows, base); row != rows->end() && row->end() <= std::min(end, r.end); ++row)

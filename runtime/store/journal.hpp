@@ -33,6 +33,7 @@ struct row {
   std::uint32_t crc{0}, head_crc{0};
   std::uint32_t block{0};  ///< within the segment, from 0; not kept when it is sealed
   std::uint16_t checked_from{0};
+  bool doubtful{false};  ///< see run
 
   log_offset end() const { return base + offsets; }
 };
@@ -44,6 +45,8 @@ struct run {
   segment_no segment{0};
   std::uint64_t bytes{0};
   std::int64_t timestamp_max{-1};
+  /// Put before a truncation or restart was lost, which may have taken it away: kept, but never read.
+  bool doubtful{false};
 };
 
 /// Where the rows of sealed segments come from.
@@ -69,8 +72,8 @@ public:
   bool touched(log_id id) const { return at(id).touched; }
   /// The newest segment from now on; its rows are kept here until `seal`.
   void begin_segment(segment_no);
-  /// A sealed segment that is newer than those before.
-  void add_sealed(segment_no, const std::vector<std::pair<log_id, run>>&);
+  /// A sealed segment that is newer than those before. `cuts_lost`: see `doubt_all`.
+  void add_sealed(segment_no, const std::vector<std::pair<log_id, run>>&, bool cuts_lost);
   void seal(segment_no);
   void forget_segment(segment_no);
 
@@ -92,6 +95,11 @@ public:
   void suspect(log_id, log_offset from);
   /// A block was lost, nobody knows what it held: every log may have changed after its present end.
   void suspect_all();
+  /// A truncation or restart in this segment was lost, nobody knows of which log: no batch that was put before is
+  /// certain any more.
+  void doubt_all(segment_no);
+  /// Did that happen in this segment? Then it stays as long as there is anything older, because it says so.
+  bool cuts_lost(segment_no no) const { return segments_.at(no).cuts_lost; }
   /// After replay: gaps are damage.
   void find_gaps();
 
@@ -113,7 +121,6 @@ public:
   std::vector<std::pair<log_id, run>> runs_in(segment_no) const;
   /// Rows of a segment that is not sealed, log by log; shared, as they are now.
   std::vector<std::pair<log_id, std::shared_ptr<const row_list>>> resident(segment_no) const;
-  bool holds(segment_no no) const { return segments_.contains(no); }
 
   struct piece {
     segment_no segment;
@@ -144,7 +151,7 @@ private:
     run_map runs;
   };
   struct segment {
-    bool sealed{false};
+    bool sealed{false}, cuts_lost{false};
     std::uint64_t live_bytes{0}, all_bytes{0};
     std::size_t live_runs{0};
     std::unordered_map<log_id, std::shared_ptr<row_list>> rows;
@@ -166,6 +173,7 @@ private:
   /// A batch that begins below the end: the truncation or restart before it was in a block that is lost.
   void mend(log_id, log&, log_offset base);
   void extend(log_id, log&, const row&);
+  void doubt(log_id, log&);
 
   row_source& source_;
   std::unordered_map<log_id, log> logs_;

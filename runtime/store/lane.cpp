@@ -68,7 +68,7 @@ chain::settings settings_of(unsigned number, durability level, const options& o,
 
 lane::lane(unsigned number, const options& o, std::uint64_t hot_bytes, chain::surroundings to, space_watch& space)
     : queue_bytes_{o.queue_bytes},
-      block_bytes_{o.block_bytes},
+      enough_{std::min<std::uint64_t>(o.block_bytes, 256 << 10)},
       segment_age_{o.segment_age},
       group_{settings_of(number, durability::group, o, hot_bytes), to},
       interval_{settings_of(number, durability::interval, o, hot_bytes), to},
@@ -82,8 +82,8 @@ bool lane::push(durability level, work& w) {
   {
     std::scoped_lock lock{mutex_};
     if (stopping_) return false;
-    queued_bytes_ += w.bytes;
-    wake = arrivals_[0].empty() && arrivals_[1].empty();
+    const auto before = queued_bytes_.fetch_add(w.bytes);
+    wake = (arrivals_[0].empty() && arrivals_[1].empty()) || (before < enough_ && before + w.bytes >= enough_);
     arrivals_[static_cast<std::size_t>(level)].push_back(std::move(w));
   }
   if (wake) arrived_.notify_one();
@@ -115,6 +115,17 @@ void lane::stop() {
 }
 
 bool lane::step(instant now, wall_time wall) {
+  const bool any = write_round(now, wall);
+  sync_round(now);
+  return any;
+}
+
+bool lane::write_round(instant now, wall_time wall) {
+  std::scoped_lock turn{writing_};
+  return write_queued(now, wall);
+}
+
+bool lane::write_queued(instant now, wall_time wall) {
   bool ages = false;
   {
     std::scoped_lock lock{mutex_};
@@ -125,6 +136,7 @@ bool lane::step(instant now, wall_time wall) {
     }
   }
   if (ages) {
+    sync_round(now);
     group_.roll(wall, segment_age_);
     interval_.roll(wall, segment_age_);
   }
@@ -133,22 +145,43 @@ bool lane::step(instant now, wall_time wall) {
     auto& queue = queues_[static_cast<std::size_t>(level)];
     if (queue.empty()) continue;
     any = true;
-    outcome out;
+    auto& chain = of(level);
+    if (!chain.ready()) sync_round(now);
     const auto waiting = queue.size();
-    of(level).write_block(queue, space_.full(now), wall, out);
-    queued_bytes_ -= out.bytes;
-    last_block_bytes_ = out.bytes;
+    const auto bytes = chain.write_block(queue, space_.full(now), wall);
+    queued_bytes_ -= bytes;
+    last_block_bytes_ = bytes;
     last_block_works_ = waiting - queue.size();
-    space_.wrote(out.bytes);
-    for (const auto& l : out.logs)
-      if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
-    deliver(out);
+    space_.wrote(bytes);
+    if (level == durability::interval) settle(chain, now);
   }
+  if (any) block_was_handled(now);
   return any;
 }
 
-void lane::deliver(outcome& out) {
+void lane::sync_round(instant now) {
+  {
+    std::scoped_lock turn{syncing_};
+    group_.sync();
+    settle(group_, now);
+  }
+  block_was_handled(now);
+}
+
+void lane::block_was_handled(instant now) {
+  {
+    std::scoped_lock lock{mutex_};
+    under_way_ = group_.unsettled() > 0;
+    last_block_at_ = now;
+  }
+  arrived_.notify_one();
+}
+
+void lane::settle(chain& chain, instant now) {
+  outcome out;
+  chain.settle(out);
   for (const auto& l : out.logs) {
+    if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
     std::scoped_lock lock{listening_};
     auto it = listeners_.find(l.log);
     if (it == listeners_.end()) continue;
@@ -161,30 +194,37 @@ void lane::deliver(outcome& out) {
   for (auto& [done, answer] : out.answers) done(answer);
 }
 
-/// Waits for something to do. False: stop.
-bool lane::next_round() {
+/// Waits until there is a block worth writing. False: stop.
+bool lane::gather() {
   constexpr auto linger = 500us;
-  constexpr std::uint64_t mid_sized = 32 << 10, full_enough = 256 << 10;
+  constexpr std::uint64_t mid_sized = 32 << 10;
   std::unique_lock lock{mutex_};
   const auto something = [&] { return stopping_ || ages_ || !arrivals_[0].empty() || !arrivals_[1].empty(); };
-  if (!queues_[0].empty() || !queues_[1].empty()) return true;
-  arrived_.wait(lock, something);
-  // Worth while only where several come at a time: one that waits for its answer before it sends the next would wait in
-  // vain.
-  if (!stopping_ && last_block_works_ > 1 && last_block_bytes_ >= mid_sized &&
-      boot_clock::now() - last_block_at_ < 1ms) {
-    const auto until = std::chrono::steady_clock::now() + linger;
-    // Arrivals do not notify while some are waiting, so this is one sleep, cut short only by `stop`.
-    if (queued_bytes_ < full_enough) arrived_.wait_until(lock, until, [&] { return stopping_; });
+  const auto enough = [&] { return stopping_ || ages_ || queued_bytes_ >= enough_; };
+  if (queues_[0].empty() && queues_[1].empty()) {
+    arrived_.wait(lock, something);
+    // Worth while only where several come at a time: one that waits for its answer before it sends the next would wait
+    // in vain.
+    if (!under_way_ && last_block_works_ > 1 && last_block_bytes_ >= mid_sized &&
+        boot_clock::now() - last_block_at_ < 1ms)
+      arrived_.wait_until(lock, std::chrono::steady_clock::now() + linger, enough);
   }
-  return !stopping_ || !arrivals_[0].empty() || !arrivals_[1].empty();
+  const bool interval_waits = !queues_[1].empty() || !arrivals_[1].empty();
+  if (!interval_waits) arrived_.wait(lock, [&] { return !under_way_ || enough(); });
+  return !stopping_ || !queues_[0].empty() || !queues_[1].empty() || !arrivals_[0].empty() || !arrivals_[1].empty();
 }
 
 void lane::run() {
-  while (next_round()) {
-    step(boot_clock::now(), wall_now());
-    last_block_at_ = boot_clock::now();
+  for (;;) {
+    {
+      std::scoped_lock turn{writing_};
+      if (!gather()) break;
+      write_queued(boot_clock::now(), wall_now());
+    }
+    sync_round(boot_clock::now());
   }
+  std::scoped_lock turn{writing_};
+  sync_round(boot_clock::now());
   group_.roll(wall_now(), std::chrono::milliseconds{INT64_MIN / 2});
   interval_.roll(wall_now(), std::chrono::milliseconds{INT64_MIN / 2});
 }

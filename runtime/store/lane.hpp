@@ -5,12 +5,18 @@
 
 #include "runtime/store/chain.hpp"
 
-/// A lane: the queue in front of its two chains, and who is told when a block is durable. `step` does one round and
-/// may be called without any thread; `run` is the loop of the lane's thread.
+/// A lane: the queue in front of its two chains, and who is told when a block is durable. A round of writing and a
+/// round of syncing may be called without any thread; `run` is the loop of each of the lane's two threads.
 ///
-/// Group commit: while block N is synced, what arrives is queued and becomes block N+1. Only under a stream of
-/// mid-sized blocks does the lane wait a moment (at most `linger`) for a fuller one, because each block costs the same
-/// few dozen microseconds of processor whatever its size; a single caller who waits for each answer never sees that.
+/// Both threads do the same: take the turn to write, gather and write a block, hand on that turn, take the turn to
+/// sync, sync, tell. So while one syncs block N the other gathers and writes block N+1, no more than two blocks are
+/// ever written and not synced, and a lone caller who waits for each answer has no hop from thread to thread in
+/// between.
+///
+/// Group commit: while a block is under way, what arrives is gathered until that block is durable or there is `enough`
+/// for another. And under a stream of mid-sized blocks the lane waits a moment (at most `linger`) for a fuller one,
+/// because each block costs the same few dozen microseconds of processor whatever its size; a single caller who waits
+/// for each answer never sees that.
 namespace troupe::store {
 
 /// Says when too little disk is left (R11), at the price of one statvfs every 100 ms, or every eighth of the reserve.
@@ -61,16 +67,25 @@ public:
   /// Writes what is queued, then ends `run`.
   void stop();
 
-  // -- one thread ---------------------------------------------------------------------------------------
-  /// At most one block for each chain. False: nothing was queued.
+  // -- any thread; each kind of round is one at a time --------------------------------------------------
+  /// Writes at most one block for each chain. False: nothing was queued.
+  bool write_round(instant, wall_time);
+  /// Makes durable what was written before, and tells.
+  void sync_round(instant);
+  /// Both.
   bool step(instant, wall_time);
+
+  /// For so many threads.
+  static constexpr unsigned threads = chain::unsettled_max;
   void run();
 
 private:
-  bool next_round();
-  void deliver(outcome&);
+  bool gather();
+  bool write_queued(instant, wall_time);
+  void settle(chain&, instant);
+  void block_was_handled(instant);
 
-  const std::uint64_t queue_bytes_, block_bytes_;
+  const std::uint64_t queue_bytes_, enough_;
   const std::chrono::milliseconds segment_age_;
   chain group_, interval_;
   space_watch& space_;
@@ -80,13 +95,16 @@ private:
   std::condition_variable arrived_;
   std::vector<work> arrivals_[2];  // group, interval
   bool stopping_{false}, ages_{false};
+  bool under_way_{false};  ///< a block is written and not yet durable
+  instant last_block_at_{};
   std::atomic<std::uint64_t> queued_bytes_{0};
 
-  // the thread's own
+  std::mutex writing_, syncing_;  ///< the turns; who writes may take the other, not the reverse
+
+  // with the turn to write
   std::deque<work> queues_[2];
   std::uint64_t last_block_bytes_{0};
   std::size_t last_block_works_{0};
-  instant last_block_at_{};
 
   /// Held while a listener is called, so that `listen` can promise that no call runs any more; recursive, because a
   /// listener may change listeners.

@@ -77,7 +77,7 @@ public:
       : directory_{std::move(directory)}, path_{directory_ / "data.mdb"}, index_path_{directory_ / "index"} {}
   ~lmdb_segment() override { finish(); }
 
-  result<void> create(durability level, std::uint64_t segment_bytes) {
+  result<void> create(std::uint64_t segment_bytes) {
     std::error_code failed;
     fs::remove_all(directory_, failed);
     if (!fs::create_directories(directory_, failed) && failed)
@@ -85,8 +85,8 @@ public:
     int rc = mdb_env_create(&env_);
     // Address space, not disk: room for the last block and for what the tree takes beside it. Full means: roll.
     if (!rc) rc = mdb_env_set_mapsize(env_, segment_bytes + segment_bytes / 8 + (std::uint64_t{1} << 30));
-    const unsigned sync = level == durability::group ? MDB_NOMETASYNC : MDB_NOSYNC;
-    if (!rc) rc = mdb_env_open(env_, directory_.c_str(), MDB_NOTLS | MDB_NOMEMINIT | sync, 0644);
+    // `sync` is ours: whatever LMDB's own pages say after a power cut, nobody reads them.
+    if (!rc) rc = mdb_env_open(env_, directory_.c_str(), MDB_NOTLS | MDB_NOMEMINIT | MDB_NOSYNC, 0644);
     MDB_txn* txn = nullptr;
     if (!rc) rc = mdb_txn_begin(env_, nullptr, 0, &txn);
     if (!rc) rc = mdb_dbi_open(txn, nullptr, MDB_INTEGERKEY, &dbi_);
@@ -217,8 +217,8 @@ private:
     return load_le<std::uint64_t>(head) * page_bytes + page_head_bytes;
   }
 
-  /// LMDB calls a short write EIO, and a full disk writes short. It writes pages in rising order and syncs only after
-  /// the last: while the file ends before the block does, no sync was tried, and no space left says why.
+  /// LMDB calls a short write EIO, and a full disk writes short. It writes pages in rising order: that the file ends
+  /// before the block does shows where it stopped, and no space left says why.
   bool ran_out_of_space(std::uint64_t block_end) const {
     struct statvfs s {};
     return size() < block_end && !::fstatvfs(write_fd_, &s) && std::uint64_t{s.f_bavail} * s.f_frsize < (1u << 20);
@@ -256,7 +256,7 @@ public:
 
   result<std::unique_ptr<segment_file>> create(const segment_name& name, std::uint64_t segment_bytes) override {
     auto file = std::make_unique<lmdb_segment>(path_of(name));
-    if (auto made = file->create(name.level, segment_bytes); !made) return made.error();
+    if (auto made = file->create(segment_bytes); !made) return made.error();
     return std::unique_ptr<segment_file>{std::move(file)};
   }
 

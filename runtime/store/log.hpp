@@ -115,7 +115,8 @@ struct time_hit {
   std::int64_t timestamp_max;
 };
 
-/// What a log tells its owner. Called on the lane's thread, so it must not block: send yourself a message.
+/// What a log tells its owner. Called on a thread of the lane, one call at a time, so it must not block: send yourself
+/// a message.
 class log_listener {
 public:
   virtual ~log_listener() = default;
@@ -172,7 +173,7 @@ using notice_sink = std::function<void(const notice&)>;
 /// All logs of one data directory. Thread-safe.
 class log_store {
 public:
-  using done = std::function<void(result<void>)>;              ///< on a lane's thread
+  using done = std::function<void(result<void>)>;              ///< on a thread of its lane, in order with the listener
   using read_done = std::function<void(result<read_result>)>;  ///< on a reader thread
 
   virtual ~log_store() = default;

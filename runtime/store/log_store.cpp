@@ -11,7 +11,7 @@
 #include "runtime/store/lmdb_device.hpp"
 #include "runtime/store/log.hpp"
 
-/// The shell: threads around the lanes. One writer per lane, one janitor (sealing, cleaning, unlinking), one for the
+/// The shell: threads around the lanes. Two writers per lane, one janitor (sealing, cleaning, unlinking), one for the
 /// periodic syncs of `interval` logs, a few readers. Everything else is decided in lane, chain and journal.
 namespace troupe::store {
 namespace {
@@ -229,7 +229,8 @@ result<void> store_shell::open(const std::filesystem::path& directory) {
         return ready;
   for (const auto& row : catalogue_->logs()) note(row);
 
-  for (auto& l : lanes_) writers_.emplace_back([lane = l.get()] { lane->run(); });
+  for (auto& l : lanes_)
+    for (unsigned i = 0; i < lane::threads; ++i) writers_.emplace_back([lane = l.get()] { lane->run(); });
   readers_.start(options_.reader_threads);
   janitor_ = std::thread{[this] { run_janitor(); }};
   syncer_ = std::thread{[this] { run_syncer(); }};

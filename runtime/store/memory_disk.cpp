@@ -26,14 +26,18 @@ public:
     file_->now.insert(file_->now.end(), block.begin(), block.end());
     for (auto page = start / page_bytes; page < file_->now.size() / page_bytes; ++page) file_->dirty.insert(page);
     if (failure != errc{}) return {failure, "write to " + path_ + " failed"};
-    if (file_->level == durability::group)
-      if (auto synced = sync_locked(); !synced) return synced.error();
     return start + page_head_bytes;
   }
 
   result<void> sync() override {
     std::scoped_lock lock{disk_.mutex_};
-    return sync_locked();
+    if (std::exchange(disk_.fail_sync_, false)) return {errc::storage_failed, "sync of " + path_ + " failed"};
+    file_->synced.resize(file_->now.size());
+    for (auto page : file_->dirty)
+      std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
+                  file_->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
+    file_->dirty.clear();
+    return {};
   }
   void finish() override {}
 
@@ -70,16 +74,6 @@ public:
   }
 
 private:
-  result<void> sync_locked() {
-    if (std::exchange(disk_.fail_sync_, false)) return {errc::storage_failed, "sync of " + path_ + " failed"};
-    file_->synced.resize(file_->now.size());
-    for (auto page : file_->dirty)
-      std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
-                  file_->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
-    file_->dirty.clear();
-    return {};
-  }
-
   memory_disk& disk_;
   const std::string path_;
   std::shared_ptr<memory_disk::file> file_;
@@ -130,7 +124,6 @@ result<std::unique_ptr<segment_file>> memory_disk::create(const segment_name& na
   std::scoped_lock lock{mutex_};
   if (used() + 2 * page_bytes > capacity_) return {errc::storage_full, "no space for " + to_string(name)};
   auto made = std::make_shared<file>();
-  made->level = name.level;
   made->now.resize(2 * page_bytes);  // where LMDB has its meta pages
   made->synced = made->now;
   files_[name] = made;

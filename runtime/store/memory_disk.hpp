@@ -40,7 +40,6 @@ public:
     std::vector<std::byte> now, synced;
     std::set<std::uint64_t> dirty;  ///< pages
     std::vector<std::byte> index;
-    durability level{durability::group};
   };
 
 private:

@@ -24,6 +24,13 @@ row row_of(const entry& e, std::uint64_t position, std::uint32_t block) {
   return r;
 }
 
+/// Applies one entry that cancels.
+void cancel(journal& j, entry_kind kind, const entry& e) {
+  if (kind == entry_kind::truncate) j.cut(e.log, e.base);
+  if (kind == entry_kind::trim) j.trim(e.log, e.base);
+  if (kind == entry_kind::restart) j.restart(e.log, e.base);
+}
+
 /// A block at `position`, if there is one; `bytes` is a buffer that is used again and again.
 result<std::optional<scanned_block>> read_block(const segment_file& file, std::uint64_t id, std::uint64_t position,
                                                 std::uint64_t file_bytes, std::vector<std::byte>& bytes, bool& broken) {
@@ -134,13 +141,11 @@ void apply_block(journal& j, const block_header& header, segment_no first, std::
         copies.push_back(row_of(e, position, block));
         break;
       case entry_kind::truncate:
-        j.cut(e.log, e.base);
-        break;
       case entry_kind::trim:
-        j.trim(e.log, e.base);
-        break;
       case entry_kind::restart:
-        j.restart(e.log, e.base);
+        cancel(j, e.kind, e);
+        break;
+      case entry_kind::again:  // counts only where that block is lost
         break;
       case entry_kind::mark:
         if (!bad) j.set_mark(e.log, {e.base, states[i]});
@@ -162,22 +167,55 @@ void apply_block(journal& j, const block_header& header, segment_no first, std::
   if (!copies.empty()) flush();
 }
 
-replay_report replay(journal& j, const scan_result& scan, segment_no first, std::uint64_t synced) {
+namespace {
+
+struct repeated_cuts {
+  std::uint32_t all{0}, taken{0};
+};
+/// Replays what `witness` repeats of the blocks in [first, synced), and counts the cuts up to itself.
+repeated_cuts repeat_lost(journal& j, const scanned_block& witness, std::uint64_t first, std::uint64_t synced) {
+  repeated_cuts cuts;
+  for (const auto& e : witness.entries) {
+    const auto sequence = static_cast<std::uint64_t>(e.extra);
+    if (e.kind != entry_kind::again || sequence < first) continue;
+    cuts.all += is_cut(e.repeats);
+    if (sequence >= synced) continue;  // forgotten with its block
+    cuts.taken += is_cut(e.repeats);
+    cancel(j, e.repeats, e);
+  }
+  return cuts;
+}
+
+}  // namespace
+
+replay_report replay(journal& j, const scan_result& scan, segment_no first, const std::optional<ended_before>& whole) {
   replay_report report;
+  auto synced = whole ? whole->next : first;
   for (const auto& b : scan.blocks) synced = std::max(synced, b.header.durable_below);
   report.next = first;
-  auto lost = [&](std::uint64_t to) {
+  auto lost = [&](std::uint64_t to, const scanned_block* witness) {
     std::string what = "blocks=" + std::to_string(report.next) + ".." + std::to_string(to - 1) + " state=lost";
     for (auto position : scan.broken_heads) what += " broken_header_at=" + std::to_string(position);
-    report.damages.push_back({what + " logs=all_of_this_chain"});
     j.suspect_all();
+    bool cuts_known = whole && report.cuts == whole->cuts;
+    if (witness) {
+      const auto repeated = repeat_lost(j, *witness, report.next, synced);
+      cuts_known = report.cuts + repeated.all == witness->header.cuts;
+      report.cuts += repeated.taken;
+    }
+    if (!cuts_known) {
+      j.doubt_all(first);
+      what += " cuts=lost";
+    }
+    j.suspect_all();  // a truncation clears what it goes beyond, but it may not have been the last word
+    report.damages.push_back({what + " logs=all_of_this_chain"});
     report.next = to;
   };
   for (std::size_t i = 0; i < scan.blocks.size(); ++i) {
     const auto& b = scan.blocks[i];
     const auto sequence = b.header.sequence;
     if (sequence < report.next) continue;  // not ours to take twice
-    if (sequence > report.next && report.next < synced) lost(std::min(sequence, synced));
+    if (sequence > report.next && report.next < synced) lost(std::min(sequence, synced), &b);
     if (sequence > report.next || (!b.whole && sequence >= synced)) {
       report.torn_blocks = scan.blocks.size() - i;
       break;
@@ -192,8 +230,12 @@ replay_report replay(journal& j, const scan_result& scan, segment_no first, std:
     }
     apply_block(j, b.header, first, b.position, b.entries, b.states, b.whole ? nullptr : &b.bad);
     report.next = sequence + 1;
+    report.cuts =
+        b.header.cuts + static_cast<std::uint32_t>(std::count_if(b.entries.begin(), b.entries.end(),
+                                                                 [](const entry& e) { return is_cut(e.kind); }));
   }
-  if (report.next < synced) lost(synced);
+  if (report.next < synced) lost(synced, nullptr);
+  if (whole) report.cuts = whole->cuts;
   return report;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,17 @@ struct replay_report {
   std::vector<damage> damages;
   std::uint64_t next{0};         ///< sequence after the last block taken
   std::uint64_t torn_blocks{0};  ///< forgotten
+  std::uint32_t cuts{0};         ///< truncations and restarts in the segment
 };
-/// Applies the blocks to the journal, whose newest segment must be this one. `synced`: blocks below were certainly
-/// synced.
-replay_report replay(journal&, const scan_result&, segment_no, std::uint64_t synced);
+/// What is known of a segment that has ended.
+struct ended_before {
+  std::uint64_t next{0};
+  std::uint32_t cuts{0};
+};
+/// Applies the blocks to the journal, whose newest segment must be this one.
+///
+/// After lost blocks, the next good one repeats what they cancelled and counts what the segment cancelled before it. If
+/// the sum is right, only batches were lost. If not, no batch that was put before is certain: `journal::doubt_all`.
+replay_report replay(journal&, const scan_result&, segment_no, const std::optional<ended_before>&);
 
 }  // namespace troupe::store

@@ -28,12 +28,12 @@ public:
   /// Where it is, for messages.
   virtual const std::string& path() const = 0;
 
-  /// Stores a block of `size` bytes that `fill` writes; `group`: durable when it returns. Returns its position in the
-  /// file. storage_full: nothing was stored, and a trace of the attempt will not be taken for a block.
+  /// Hands a block of `size` bytes that `fill` writes to the operating system. Returns its position in the file.
+  /// storage_full: nothing was stored, and a trace of the attempt will not be taken for a block.
   /// storage_failed: nobody knows; never try again.
   virtual result<std::uint64_t> append(std::uint64_t sequence, std::size_t size,
                                        const std::function<void(byte_span)>& fill) = 0;
-  /// Everything appended is durable when it returns. From any thread.
+  /// Everything appended before the call is durable when it returns. From any thread, also beside an append.
   virtual result<void> sync() = 0;
   /// No append any more: gives back what only the writer needs.
   virtual void finish() = 0;

@@ -138,6 +138,7 @@ public:
       if (code == MDB_NOTFOUND) return {};
       if (code) return trouble("mdb_cursor_get", code);
       const auto key = to_view(k);
+      // Also of the row that ends the range: a damaged key could end it early.
       const auto value = checked_value(key, to_view(v));
       if (!value) return damaged_row(key);
       const auto name = key.subspan(1);

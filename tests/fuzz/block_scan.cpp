@@ -71,7 +71,7 @@ void scan(byte_view bytes) {
   journal j{none};
   for (std::uint32_t id = 0; id < 16; ++id) j.add_log(log_id{id});
   j.begin_segment(1);
-  (void)replay(j, *found, 1, 0);
+  (void)replay(j, *found, 1, ended_before{4, 2});
   look_at_everything(j);
   // What was understood is written as an index that is understood.
   index_summary summary{segment_id, 1, 2, 0, {}, {}};
@@ -93,7 +93,7 @@ void read_index(byte_view bytes) {
     row_list rows;
     (void)decode_rows(r, bytes.subspan(r.position, std::size_t{r.rows} * index_row_bytes), summary->data_bytes, rows);
   }
-  j.add_sealed(1, runs);
+  j.add_sealed(1, runs, false);
   for (const auto& [id, stands] : summary->standings) j.set_standing(id, stands);
   look_at_everything(j);
 }

@@ -13,6 +13,7 @@ std::vector<std::byte> built(block_builder& block, std::uint64_t id = 42) {
   header.segment_id = id;
   header.sequence = 9;
   header.durable_below = 8;
+  header.cuts = 3;
   block.write(header, bytes);
   return bytes;
 }
@@ -49,6 +50,39 @@ TEST(Block, IsReadBackAsWritten) {
   EXPECT_TRUE(intact(payload, 21, (*entries)[1].head_crc, (*entries)[1].crc));
   // Nothing of the memory before leaks to the disk.
   for (auto i = header->size; i < bytes.size(); ++i) EXPECT_EQ(bytes[i], std::byte{0});
+}
+
+TEST(Block, RepeatsWhatOthersSaidBeforeItsOwnEntries) {
+  block_builder block;
+  block.add(entry_kind::truncate, log_id{1}, log_offset{5});
+  entry trim;
+  trim.kind = entry_kind::trim;
+  trim.log = log_id{9};
+  trim.base = log_offset{70};
+  block.repeat(trim, 8);
+  auto bytes = built(block);
+  const auto header = peek_block(bytes, 42, bytes.size());
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->cuts, 3u);
+  auto entries = read_directory(*header, bytes);
+  ASSERT_TRUE(entries);
+  ASSERT_EQ(entries->size(), 2u);
+  EXPECT_EQ((*entries)[0].kind, entry_kind::again);
+  EXPECT_EQ((*entries)[0].repeats, entry_kind::trim);
+  EXPECT_EQ((*entries)[0].log, log_id{9});
+  EXPECT_EQ((*entries)[0].base, log_offset{70});
+  EXPECT_EQ((*entries)[0].extra, 8);
+  EXPECT_EQ((*entries)[1].kind, entry_kind::truncate);
+  // What is no earlier block, and what cannot be repeated, is no block.
+  for (const auto& [at, value] : {std::pair{80, 9}, {65, 1}, {65, 8}}) {
+    auto bad = bytes;
+    bad[static_cast<std::size_t>(at)] = static_cast<std::byte>(value);
+    store_le(bad.data() + 60,
+             crc32c(byte_view{bad}.subspan(64, 2 * directory_entry_bytes), crc32c(byte_view{bad}.first(60))));
+    auto found = peek_block(bad, 42, bad.size());
+    ASSERT_TRUE(found);
+    EXPECT_FALSE(read_directory(*found, bad)) << at;
+  }
 }
 
 TEST(Block, OfAnotherSegmentOrWithAnyBitFlippedIsNotTaken) {
