@@ -108,6 +108,19 @@ struct raft_stored {
   std::vector<raft_entry> entries;  ///< without gaps
 };
 
+/// How a request ended.
+enum class raft_outcome : std::uint8_t {
+  done,           ///< committed, applied, by this request
+  repeated,       ///< this command of this client was applied before; not again
+  out_of_order,   ///< an earlier command of the client is missing: not applied; send from the missing one
+  expired,        ///< the client was forgotten: not applied; what of its earlier commands was applied, it must find out
+  not_leader,     ///< nothing happened; `leader` may know more
+  busy,           ///< nothing happened; try again later
+  invalid,        ///< nothing happened and trying again does not help
+  not_caught_up,  ///< nothing happened: the learner is still too far behind
+  lost,           ///< this node stopped leading: it may or may not be committed
+};
+
 // -- messages ---------------------------------------------------------------------------------------------
 // Any of them may come late, twice, out of order or never. The link adds and checks cluster and node epoch.
 

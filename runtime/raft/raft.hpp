@@ -14,7 +14,9 @@
 #include "runtime/base/instant.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/base/result.hpp"
+#include "runtime/raft/log.hpp"
 #include "runtime/raft/messages.hpp"
+#include "runtime/raft/sessions.hpp"
 
 namespace troupe {
 
@@ -33,25 +35,12 @@ struct raft_options {
   std::size_t in_flight_bytes_max{4 << 20};     ///< sent to one follower and not yet answered
   std::size_t uncommitted_bytes_max{16 << 20};  ///< beyond it proposals are refused as busy
   std::size_t uncommitted_max{10'000};          ///< entries, likewise
-  std::size_t piece_bytes{256 << 10};           ///< of a snapshot on its way
+  std::size_t piece_bytes{64 << 10};            ///< of a snapshot on its way
   std::size_t image_bytes_max{256 << 20};       ///< no larger snapshot is taken in
   std::size_t reads_max{10'000};                ///< waiting; beyond it busy
   std::size_t clients_max{1024};                ///< remembered; the longest unused is forgotten
   std::int64_t keep_behind{10'000};             ///< entries kept below a snapshot, for followers a little behind
   std::int64_t learner_lag_max{100};            ///< a learner this close to the log's end may become a voter
-};
-
-/// How a request ended.
-enum class raft_outcome : std::uint8_t {
-  done,           ///< committed, applied, by this request
-  repeated,       ///< this command of this client was applied before; not again
-  out_of_order,   ///< an earlier command of the client is missing: not applied; send from the missing one
-  expired,        ///< the client was forgotten: not applied; what of its earlier commands was applied, it must find out
-  not_leader,     ///< nothing happened; `leader` may know more
-  busy,           ///< nothing happened; try again later
-  invalid,        ///< nothing happened and trying again does not help
-  not_caught_up,  ///< nothing happened: the learner is still too far behind
-  lost,           ///< this node stopped leading: it may or may not be committed
 };
 
 /// The consensus core of the metadata quorum: who leads, and which commands are decided, in one order for everyone.
@@ -201,6 +190,163 @@ public:
   raft_index snapshot_index() const noexcept;
   /// A disk failed, or `stop` was said.
   bool stopped() const noexcept { return stopped_; }
+
+private:
+  /// What the leader knows of one follower.
+  struct progress {
+    raft_index next{1};      ///< the entry to send next
+    raft_index match;        ///< durable there up to here
+    bool probing{false};     ///< `next` is a guess; one append at a time until it is confirmed
+    bool probe_sent{false};  ///< since the last heartbeat
+    raft_index probe_end;    ///< the entry after those of the probe
+    struct flight {
+      raft_index last;
+      std::size_t bytes{0};
+    };
+    std::deque<flight> flights;
+    std::size_t in_flight_bytes{0};
+    std::uint64_t round{0};                         ///< the newest one answered
+    std::optional<instant> contact;                 ///< when that was sent
+    std::shared_ptr<const raft_snapshot> snapshot;  ///< it gets this one
+    std::uint64_t received{0};                      ///< bytes of its image
+    std::uint64_t piece_round{0};                   ///< when the last piece left
+    void landed();
+    void grounded();
+  };
+  struct pending_write {
+    std::uint64_t number{0};
+    raft_place claim;                       ///< durable once it is written
+    std::optional<raft_index> drop_before;  ///< what may go then
+  };
+  struct held_message {
+    std::uint64_t number{0};
+    raft_message message;
+  };
+  struct waiting_proposal {
+    raft_index index;
+    raft_client client;
+    std::uint64_t sequence{0};
+  };
+  struct waiting_read {
+    std::uint64_t token{0};
+    raft_index index;
+    std::uint64_t round{0};  ///< this one or a later one must be answered
+  };
+  struct waiting_change {
+    raft_index index;
+    std::uint64_t token{0};
+  };
+  struct incoming_snapshot {
+    raft_snapshot head;
+    std::uint64_t size{0};
+    std::vector<std::byte> bytes;
+  };
+  using peers = std::set<raft_peer>;
+
+  // raft.cpp: life, disk, what all roles share
+  effects finish();
+  void stop_with(std::string why);
+  void say(raft_peer to, decltype(raft_message::body), std::optional<raft_term> = {});
+  void append(raft_entry);
+  void cut_from(raft_index);
+  void unclaim_from(raft_index);
+  void persist_term(raft_term, std::optional<raft_peer> voted_for);
+  raft_place claimed() const;
+  void advance_commit(raft_index);
+  bool is_self(const raft_peer&) const;
+  bool voter(const raft_peer&) const;
+  std::size_t voters() const;
+  bool majority(const peers&) const;
+
+  // election.cpp
+  void set_deadline(instant now);
+  void follow(instant now, raft_term, std::optional<raft_peer> leader);
+  void campaign(instant now, bool handed_over);
+  void ask_for_votes(instant now, bool handed_over);
+  bool quiet(instant now) const;
+  void count_own_vote(instant now);
+  void count_votes(instant now);
+  void lead(instant now);
+  void stop_leading();
+  void heard(instant now, const raft_message&, const raft_pre_vote&);
+  void heard(instant now, const raft_message&, const raft_pre_vote_reply&);
+  void heard(instant now, const raft_message&, const raft_vote&);
+  void heard(instant now, const raft_message&, const raft_vote_reply&);
+  void heard(instant now, const raft_message&, const raft_hand_over&);
+
+  // leading.cpp
+  progress* find(const raft_peer&);
+  void start_round(instant now);
+  void send_entries(const raft_peer&, progress&, bool heartbeat);
+  void send_piece(const raft_peer&, progress&, bool heartbeat);
+  void answered(progress&, std::uint64_t round);
+  raft_index agreed_below(raft_index hint, raft_term hint_term) const;
+  void count_matches(instant now);
+  void lead_tick(instant now);
+  void try_hand_over();
+  std::optional<instant> contact(instant now) const;
+  std::uint64_t answered_round() const;
+  void heard(instant now, const raft_message&, const raft_append_reply&);
+  void heard(instant now, const raft_message&, const raft_install_reply&);
+
+  // following.cpp
+  bool leader_speaks(instant now, const raft_message&);
+  void reply_match(const raft_peer& to, std::uint64_t round);
+  void heard(instant now, const raft_message&, const raft_append&);
+  void heard(instant now, const raft_message&, const raft_install&);
+  void take_in(incoming_snapshot);
+
+  // requests.cpp
+  void serve_reads(instant now);
+  bool change_under_way() const;
+  void fail_waiting();
+
+  raft_peer self_;
+  raft_options options_;
+  random_source random_;
+  raft_log log_;
+  raft_session_table sessions_;
+  raft_hard_state hard_;
+  raft_index commit_;
+  bool stopped_{false};
+
+  // what is on its way to the disk, and what waits for it
+  write next_;                         ///< of the event being handled
+  std::uint64_t issued_{0}, done_{0};  ///< numbers of writes
+  std::uint64_t hard_number_{0};       ///< the newest write with term or vote
+  raft_place durable_;
+  std::deque<pending_write> pending_;
+  std::deque<held_message> held_;
+  std::vector<raft_message> outbox_;
+  effects out_;
+
+  // follower, candidate
+  role_t role_{role_t::follower};
+  std::optional<raft_peer> leader_;
+  instant started_;
+  std::optional<instant> heard_at_;  ///< from a leader
+  bool leader_gone_{false};
+  instant deadline_;  ///< campaign then
+  peers granted_;
+  raft_index verified_;  ///< the log agrees with that of the term's leader up to here
+  raft_index reported_;  ///< match last told to it
+  std::uint64_t heard_round_{0};
+  std::optional<incoming_snapshot> incoming_;
+
+  // leader
+  std::map<raft_peer, progress> progress_;
+  raft_index no_op_;
+  bool announced_{false};  ///< `leading` was said
+  instant led_since_, next_round_;
+  std::uint64_t round_{0};
+  std::deque<std::pair<std::uint64_t, instant>> rounds_;  ///< sent, and may still be answered
+  std::size_t uncommitted_bytes_{0};
+  std::deque<waiting_proposal> proposals_;
+  std::deque<waiting_read> reads_;
+  std::optional<waiting_change> change_;
+  std::optional<node_id> successor_;
+  bool successor_told_{false};
+  instant handing_since_;
 };
 
 }  // namespace troupe
