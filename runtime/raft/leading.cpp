@@ -15,22 +15,6 @@ raft::progress* raft::find(const raft_peer& peer) {
   return found == progress_.end() ? nullptr : &found->second;
 }
 
-/// What was in flight has arrived up to `match`.
-void raft::progress::landed() {
-  while (!flights.empty() && flights.front().last <= match) {
-    in_flight_bytes -= flights.front().bytes;
-    flights.pop_front();
-  }
-}
-
-/// What was in flight is taken for lost.
-void raft::progress::grounded() {
-  flights.clear();
-  in_flight_bytes = 0;
-  probe_sent = false;
-  probe_end = {};
-}
-
 void raft::start_round(instant now) {
   while (!rounds_.empty() && now - rounds_.front().second > options_.step_down_after) rounds_.pop_front();
   rounds_.emplace_back(++round_, now);
@@ -47,14 +31,15 @@ void raft::send_entries(const raft_peer& peer, progress& p, bool heartbeat) {
     const auto previous = p.next - 1;
     const auto previous_term = log_.term_at(previous);
     if (!previous_term) {
-      p.grounded();
       p.snapshot = log_.snapshot();
       p.received = p.piece_round = 0;
       return send_piece(peer, p, true);
     }
     raft_append m{.previous = previous, .previous_term = *previous_term, .commit = commit_, .round = round_};
     std::size_t bytes = 0;
-    const bool room = p.probing ? !p.probe_sent : p.in_flight_bytes < options_.in_flight_bytes_max;
+    // What a follower has, but not yet on its disk, counts as in flight: a slow disk slows us down.
+    const bool room =
+        p.probing ? !p.probe_sent : log_.bytes_between(p.match + 1, p.next) < options_.in_flight_bytes_max;
     for (auto i = p.next; room && i <= log_.last() && m.entries.size() < options_.append_entries_max; i = i + 1) {
       const auto size = raft_log::size_of(log_.at(i));
       if (bytes > 0 && bytes + size > options_.append_bytes_max) break;
@@ -66,8 +51,6 @@ void raft::send_entries(const raft_peer& peer, progress& p, bool heartbeat) {
     const auto count = static_cast<std::int64_t>(m.entries.size());
     say(peer, std::move(m));
     if (count == 0) return;
-    p.flights.push_back({previous + count, bytes});
-    p.in_flight_bytes += bytes;
     if (p.probing) {
       p.probe_sent = true;
       p.probe_end = p.next + count;
@@ -108,7 +91,6 @@ void raft::heard(instant now, const raft_message& m, const raft_append_reply& re
   answered(*p, reply.round);
   if (reply.accepted) {
     p->match = std::max(p->match, std::min(reply.match, log_.last()));
-    p->landed();
     if (p->snapshot && p->match >= p->snapshot->index) p->snapshot.reset();
     if (!p->snapshot) {
       if (p->probing) p->next = std::max(p->next, p->probe_end);
@@ -117,8 +99,9 @@ void raft::heard(instant now, const raft_message& m, const raft_append_reply& re
     }
   } else if (!p->snapshot &&
              (p->probing ? reply.previous == p->next - 1 : reply.previous > p->match && reply.previous < p->next)) {
-    p->grounded();
     p->probing = true;
+    p->probe_sent = false;
+    p->probe_end = {};
     p->next = std::max(p->match, std::min(agreed_below(reply.hint, reply.hint_term), reply.previous - 1)) + 1;
   }
   count_matches(now);

@@ -1,5 +1,7 @@
 #include "runtime/raft/log.hpp"
 
+#include <algorithm>
+
 #include "runtime/base/check.hpp"
 
 namespace troupe {
@@ -10,11 +12,11 @@ raft_log::raft_log(std::shared_ptr<const raft_snapshot> snapshot, std::vector<ra
 }
 
 raft_index raft_log::first() const noexcept {
-  return entries_.empty() ? snapshot_->index + 1 : entries_.front().index;
+  return entries_.empty() ? snapshot_->index + 1 : entries_.front().entry.index;
 }
 
 raft_index raft_log::last() const noexcept {
-  return entries_.empty() ? snapshot_->index : entries_.back().index;
+  return entries_.empty() ? snapshot_->index : entries_.back().entry.index;
 }
 
 std::optional<raft_term> raft_log::term_at(raft_index index) const noexcept {
@@ -25,22 +27,20 @@ std::optional<raft_term> raft_log::term_at(raft_index index) const noexcept {
 
 const raft_entry& raft_log::at(raft_index index) const noexcept {
   TROUPE_CHECK(index >= first() && index <= last() && !entries_.empty());
-  return entries_[static_cast<std::size_t>(index - first())];
+  return entries_[static_cast<std::size_t>(index - first())].entry;
 }
 
 void raft_log::append(raft_entry e) {
   TROUPE_CHECK(entries_.empty() ? e.index <= snapshot_->index + 1 : e.index == last() + 1);
-  if (e.index > snapshot_->index) {
-    bytes_ += size_of(e);
-    if (e.kind == raft_entry::kind_t::members) members_.emplace_back(e.index, e.members);
-  }
-  entries_.push_back(std::move(e));
+  if (e.index > snapshot_->index && e.kind == raft_entry::kind_t::members) members_.emplace_back(e.index, e.members);
+  end_ += size_of(e);
+  entries_.push_back({std::move(e), end_});
 }
 
 void raft_log::cut_from(raft_index index) {
   TROUPE_CHECK(index > snapshot_->index);
-  while (!entries_.empty() && entries_.back().index >= index) {
-    bytes_ -= size_of(entries_.back());
+  while (!entries_.empty() && entries_.back().entry.index >= index) {
+    end_ -= size_of(entries_.back().entry);
     entries_.pop_back();
   }
   while (!members_.empty() && members_.back().first >= index) members_.pop_back();
@@ -48,12 +48,11 @@ void raft_log::cut_from(raft_index index) {
 
 void raft_log::drop_before(raft_index index) {
   TROUPE_CHECK(index <= snapshot_->index + 1);
-  while (!entries_.empty() && entries_.front().index < index) entries_.pop_front();
+  while (!entries_.empty() && entries_.front().entry.index < index) entries_.pop_front();
 }
 
 void raft_log::compacted(std::shared_ptr<const raft_snapshot> snapshot) {
   TROUPE_CHECK(snapshot->index > snapshot_->index && snapshot->index <= last());
-  for (auto i = snapshot_->index + 1; i <= snapshot->index; i = i + 1) bytes_ -= size_of(at(i));
   while (!members_.empty() && members_.front().first <= snapshot->index) members_.pop_front();
   snapshot_ = std::move(snapshot);
 }
@@ -62,8 +61,15 @@ void raft_log::replaced(std::shared_ptr<const raft_snapshot> snapshot) {
   if (term_at(snapshot->index) == snapshot->term) return compacted(std::move(snapshot));
   entries_.clear();
   members_.clear();
-  bytes_ = 0;
   snapshot_ = std::move(snapshot);
+}
+
+std::size_t raft_log::bytes_between(raft_index from, raft_index to) const noexcept {
+  from = std::max(from, first());
+  to = std::min(to, last() + 1);
+  if (from >= to) return 0;
+  const auto end = [&](raft_index i) { return entries_[static_cast<std::size_t>(i - first())].end; };
+  return end(to - 1) - end(from) + size_of(at(from));
 }
 
 const raft_members& raft_log::members() const noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -53,7 +54,9 @@ public:
   /// Never null; at index 0 where there is none.
   const std::shared_ptr<const raft_snapshot>& snapshot() const noexcept { return snapshot_; }
   /// Of entries above the snapshot.
-  std::size_t bytes() const noexcept { return bytes_; }
+  std::size_t bytes() const noexcept { return bytes_between(snapshot_->index + 1, last() + 1); }
+  /// Of the entries in [from, to) that are here.
+  std::size_t bytes_between(raft_index from, raft_index to) const noexcept;
   /// The newest set of members in the log, and its place.
   const raft_members& members() const noexcept;
   raft_index members_index() const noexcept;
@@ -63,9 +66,13 @@ public:
 
 private:
   std::shared_ptr<const raft_snapshot> snapshot_;
-  std::deque<raft_entry> entries_;
+  struct slot {
+    raft_entry entry;
+    std::uint64_t end{0};  ///< bytes of all entries that ever came before it, and of itself
+  };
+  std::deque<slot> entries_;
+  std::uint64_t end_{0};
   std::deque<std::pair<raft_index, raft_members>> members_;  ///< above the snapshot
-  std::size_t bytes_{0};
 };
 
 }  // namespace troupe

@@ -154,9 +154,9 @@ public:
   enum class part : std::uint8_t { none, learner, voter };
   /// Gives `peer` a part in the quorum: one peer at a time, a voter only from a learner that has caught up.
   /// The node of a lost disk leaves (`none`) before its new disk comes in.
-  /// Outcomes: done (also when it has that part already), not_leader, busy (another change is under way, or this
-  /// term's no-op is not committed), not_caught_up, invalid (not a learner; the node is in with another disk; the last
-  /// voter), lost.
+  /// Outcomes: done (also when it has that part already), not_leader, busy (another change is under way, this
+  /// term's no-op is not committed, or no majority of the voters as they would be has answered lately), not_caught_up,
+  /// invalid (not a learner; the node is in with another disk; the last voter), lost.
   effects change(instant now, std::uint64_t token, raft_peer peer, part);
   /// Lets the voter `to` take over as soon as it has the whole log. From now on `majority_contact` is empty and
   /// proposals are busy, so nobody grants in this term once `to` was told. If it does not take over within an election
@@ -194,24 +194,16 @@ public:
 private:
   /// What the leader knows of one follower.
   struct progress {
-    raft_index next{1};      ///< the entry to send next
-    raft_index match;        ///< durable there up to here
-    bool probing{false};     ///< `next` is a guess; one append at a time until it is confirmed
-    bool probe_sent{false};  ///< since the last heartbeat
-    raft_index probe_end;    ///< the entry after those of the probe
-    struct flight {
-      raft_index last;
-      std::size_t bytes{0};
-    };
-    std::deque<flight> flights;
-    std::size_t in_flight_bytes{0};
+    raft_index next{1};                             ///< the entry to send next
+    raft_index match;                               ///< durable there up to here
+    bool probing{true};                             ///< `next` is a guess; one append at a time until it is confirmed
+    bool probe_sent{false};                         ///< since the last heartbeat
+    raft_index probe_end;                           ///< the entry after those of the probe
     std::uint64_t round{0};                         ///< the newest one answered
     std::optional<instant> contact;                 ///< when that was sent
     std::shared_ptr<const raft_snapshot> snapshot;  ///< it gets this one
     std::uint64_t received{0};                      ///< bytes of its image
     std::uint64_t piece_round{0};                   ///< when the last piece left
-    void landed();
-    void grounded();
   };
   struct pending_write {
     std::uint64_t number{0};
@@ -299,6 +291,7 @@ private:
   // requests.cpp
   void serve_reads(instant now);
   bool change_under_way() const;
+  bool reachable(instant now, const raft_members&);
   void fail_waiting();
 
   raft_peer self_;

@@ -81,6 +81,7 @@ raft::effects raft::change(instant now, std::uint64_t token, raft_peer peer, par
   } else {
     set.insert(at, {peer, wanted == part::voter});
   }
+  if (!reachable(now, set)) return answer(raft_outcome::busy);
 
   change_ = waiting_change{log_.last() + 1, token};
   append({.term = hard_.term, .index = change_->index, .kind = raft_entry::kind_t::members, .members = std::move(set)});
@@ -89,6 +90,18 @@ raft::effects raft::change(instant now, std::uint64_t token, raft_peer peer, par
   for (auto& [to, p] : progress_) send_entries(to, p, false);
   count_matches(now);
   return finish();
+}
+
+/// Whether a majority of the voters in `set` answered lately: a set without could never be committed, nor left again.
+bool raft::reachable(instant now, const raft_members& set) {
+  std::ptrdiff_t all = 0, there = 0;
+  for (auto& m : set) {
+    if (!m.voter) continue;
+    ++all;
+    const auto* p = find(m.peer);
+    there += is_self(m.peer) || (p && p->contact && now - *p->contact <= options_.step_down_after);
+  }
+  return there > all / 2;
 }
 
 raft::effects raft::hand_over(instant now, node_id to) {
