@@ -1,6 +1,7 @@
 #include "tests/unit/raft/storm.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <sstream>
 
 namespace troupe::raft_test {
@@ -19,7 +20,12 @@ storm::storm(std::uint64_t seed) : random_{seed} {
   loss_ = random_.chance(0.5) ? 0.02 : 0.1;
   repeat_ = 0.03;
   slow_message_ = random_.chance(0.5) ? 0.02 : 0.15;
-  fault_gap_ = between(150, 1500) * ms;
+  client_gap_ = random_.chance(0.4) ? 300 : 4000;
+  fault_gap_ = between(100, 1000) * ms;
+  crash_chance_ = random_.chance(0.5) ? 0.01 : 0.001;
+  for (auto& w : weights_) w = random_.chance(0.3) ? 0 : random_.chance(0.5) ? 1 : 5;
+  weights_[0] = 3;
+  weights_total_ = std::accumulate(weights_.begin(), weights_.end(), std::int64_t{0});
   churn_ = random_.chance(0.5);
   wipes_left_ = static_cast<int>(random_.below(3));
 
@@ -48,7 +54,7 @@ std::string storm::run() {
   for (std::size_t c = 0; c < clients_.size(); ++c) in(between(0, 500) * ms, [this, c] { client_turn(c); });
   in(500 * ms, [this] { admin_turn(); });
   in(1000 * ms, [this] { fault_turn(); });
-  run_until(25'000 * ms);
+  run_until(30'000 * ms);
   if (broken_.empty()) settle();
   return broken_;
 }
@@ -183,6 +189,9 @@ void storm::perform(member& m, raft::effects todo) {
   for (auto& e : todo) {
     if (!broken_.empty()) return;
     std::visit([&](auto& one) { on(m, one); }, e);
+    // The moments around a leader's decisions are the telling ones.
+    if (stormy_ && m.core->role() == raft::role_t::leader && random_.chance(crash_chance_))
+      return crash_and_return(m.self.node.value());
   }
 }
 
@@ -238,7 +247,11 @@ void storm::on(member& m, raft::write& w) {
       std::max(m.disk_free_at, now_) + (slow ? between(5, random_.chance(0.1) ? 1500 : 60) * ms : between(100, 2 * ms));
   const bool fails = stormy_ && random_.chance(0.0005);
   at(m.self.node.value(), m.disk_free_at - now_, [this, number, fails](member& o) {
-    if ((fails && stormy_) || o.core->stopped()) return o.core->disk_failed();
+    if (fails && stormy_) {
+      in(between(0, 2000) * ms, [this, node = o.self.node.value()] { crash_and_return(node); });
+      return o.core->disk_failed();
+    }
+    if (o.core->stopped()) return raft::effects{};
     while (!o.unwritten.empty() && o.unwritten.front().number <= number) {
       o.kept.perform(o.unwritten.front());
       o.unwritten.pop_front();
@@ -261,7 +274,7 @@ void storm::on(member& m, raft::send& s) {
     const auto delay = stormy_ && random_.chance(slow_message_) ? between(0, random_.chance(0.1) ? 4000 : 300) * ms
                                                                 : between(100, 3 * ms);
     in(delay, [this, from, to, message] {
-      if (cut_.contains({from, to})) return;
+      if (const auto c = cut_.find({from, to}); stormy_ && c != cut_.end() && c->second > 0) return;
       at(to, 0, [this, message](member& o) { return o.core->step(clock(o), message); });
     });
   }
@@ -330,7 +343,7 @@ int storm::some_leader() {
 void storm::client_turn(std::size_t c) {
   if (c >= clients_.size()) return;
   auto& one = clients_[c];
-  in(between(20, stormy_ ? 250 : 60) * ms, [this, c] { client_turn(c); });
+  in(between(20, stormy_ ? client_gap_ : 200) * ms, [this, c] { client_turn(c); });
   const int node = random_.chance(0.9) ? some_leader() : some_node();
   if (random_.chance(0.3)) {
     const auto token = ++tokens_;
@@ -406,106 +419,92 @@ raft::effects storm::administer(member& m) {
   return todo;
 }
 
-void storm::heal() {
-  cut_.clear();
-  ++partition_;
+/// For a while nothing goes from one to the other.
+void storm::cut(int from, int to, std::int64_t time) {
+  ++cut_[{from, to}];
+  in(time, [this, from, to] { --cut_[{from, to}]; });
 }
 
 /// A node that nobody hears, and that hears nobody, must notice.
 void storm::isolate(int node) {
-  heal();
-  for (auto& [n, m] : members_)
-    if (n != node) {
-      cut_.insert({n, node});
-      cut_.insert({node, n});
-    }
-  if (!members_[node].core) return;
+  const auto time = between(500, 7000) * ms;
+  for (auto& [n, m] : members_) {
+    if (n == node) continue;
+    cut(n, node, time);
+    cut(node, n, time);
+  }
+  if (!members_[node].core || time < 2300 * ms) return;
   const auto term = members_[node].core->term();
-  const auto partition = partition_;
-  at(node, between(2300, 6000) * ms, [this, term, partition](member& m) {
+  at(node, time - 1, [this, term, until = now_ + time](member& m) {
     const auto& set = m.core->members();
     const auto voters = std::count_if(set.begin(), set.end(), [](const raft_member& o) { return o.voter; });
-    if (partition != partition_ || voters < 2) return raft::effects{};
-    // A pause right before this look leaves no time to notice.
-    if (m.core->role() == raft::role_t::leader && m.paused_until + 2300 * ms < now_)
+    // What waited for a paused node reaches it late.
+    if (!stormy_ || now_ > until || voters < 2 || m.paused_until + 2300 * ms > now_) return raft::effects{};
+    if (m.core->role() == raft::role_t::leader && m.paused_until + 100 * ms < now_)
       fail("R5: a node alone still leads");
     if (m.core->term().value() > term.value() + 1) fail("R5: a node alone raised its term");
     return raft::effects{};
   });
 }
 
+void storm::crash_and_return(int node) {
+  crash(node);
+  in(between(10, random_.chance(0.7) ? 400 : 4000) * ms, [this, node] { start(node); });
+}
+
 void storm::fault_turn() {
   if (!stormy_) return;
   in(between(fault_gap_ / 4, fault_gap_ * 2), [this] { fault_turn(); });
-  const int node = random_.chance(0.5) ? some_leader() : some_node();
-  const auto back = [this](int n) { in(between(10, random_.chance(0.7) ? 500 : 4000) * ms, [this, n] { start(n); }); };
-  switch (random_.below(16)) {
-    case 0:
-    case 1:
-    case 2:
-    case 3:
-      crash(node);
-      return back(node);
-    case 4:
+  const int node = random_.chance(0.6) ? some_leader() : some_node();
+  auto left = static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(weights_total_)));
+  int kind = 0;
+  while (left >= weights_[static_cast<std::size_t>(kind)]) left -= weights_[static_cast<std::size_t>(kind++)];
+  const auto time = between(200, random_.chance(0.5) ? 2500 : 5000) * ms;
+  switch (static_cast<fault>(kind)) {
+    case fault::crash:
+      return crash_and_return(node);
+    case fault::crash_many:
       for (auto& [n, m] : members_)
-        if (random_.chance(0.5)) {
-          crash(n);
-          back(n);
-        }
+        if (random_.chance(0.5)) crash_and_return(n);
       return;
-    case 5:
+    case fault::isolate:
       return isolate(node);
-    case 6:
-    case 7: {  // two sides
-      heal();
-      std::set<int> left;
+    case fault::halves: {
+      std::set<int> left_side;
       for (auto& [n, m] : members_)
-        if (random_.chance(0.5)) left.insert(n);
+        if (random_.chance(0.5)) left_side.insert(n);
       for (auto& [a, x] : members_)
         for (auto& [b, y] : members_)
-          if (left.contains(a) != left.contains(b)) cut_.insert({a, b});
+          if (left_side.contains(a) != left_side.contains(b)) cut(a, b, time);
       return;
     }
-    case 8: {  // one way, or one link
-      ++partition_;
+    case fault::link: {  // one way or both
       const int other = some_node();
-      cut_.insert({node, other});
-      if (random_.chance(0.5)) cut_.insert({other, node});
+      cut(node, other, time);
+      if (random_.chance(0.7)) cut(other, node, time);
       return;
     }
-    case 9:
-    case 10:
-    case 11:
-      return heal();
-    case 12:
+    case fault::pause:
       members_[node].paused_until = now_ + between(50, 3000) * ms;
       return;
-    case 13:
+    case fault::disk_speed:
       members_[node].slow_disk = !members_[node].slow_disk;
       return;
-    case 14:
+    case fault::wipe:
       if (wipes_left_ > 0 && may_wipe(node)) {
         --wipes_left_;
         wipe(node);
         start(node);
-        if (const int other = some_leader(); random_.chance(0.5)) {
-          crash(other);
-          back(other);
-        }
+        if (const int other = some_leader(); random_.chance(0.5)) crash_and_return(other);
       }
       return;
-    default:
-      for (auto& [n, m] : members_)
-        if (m.core && m.core->stopped()) {
-          crash(n);
-          start(n);
-        }
+    case fault::count:
+      break;
   }
 }
 
 void storm::settle() {
   stormy_ = false;
-  heal();
   for (auto& [n, m] : members_) {
     if (m.core && m.core->stopped()) crash(n);
     m.paused_until = 0;
@@ -517,7 +516,7 @@ void storm::settle() {
   if (!broken_.empty()) return;
   if (answered_ == before) return fail("P5: nothing is decided any more");
   clients_.clear();
-  run_until(now_ + 15'000 * ms);
+  run_until(now_ + 6'000 * ms);
   const auto owed = raft_index{static_cast<std::int64_t>(decided_.size())};
   for (auto& m : decided_members_) {
     const auto& o = members_[m.peer.node.value()];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -57,6 +58,7 @@ private:
     std::uint64_t content{0}, hash{0};
     raft_outcome outcome{};
   };
+  enum class fault { crash, crash_many, isolate, halves, link, pause, disk_speed, wipe, count };
   struct event {
     std::int64_t at;
     std::uint64_t order;
@@ -97,7 +99,8 @@ private:
   raft::effects administer(member&);
   void fault_turn();
   void isolate(int node);
-  void heal();
+  void crash_and_return(int node);
+  void cut(int from, int to, std::int64_t time);
   int some_node();
   int some_leader();
   void settle();
@@ -110,11 +113,13 @@ private:
   std::priority_queue<event> events_;
   std::uint64_t order_{0};
   std::int64_t now_{0};
-  std::set<std::pair<int, int>> cut_;
-  std::uint64_t partition_{0};  // counts changes of `cut_`
+  std::map<std::pair<int, int>, int> cut_;
   bool stormy_{true};
   double loss_{0}, repeat_{0}, slow_message_{0};
-  std::int64_t fault_gap_{1000 * ms};
+  std::int64_t fault_gap_{1000 * ms}, client_gap_{300};
+  double crash_chance_{0};
+  std::array<std::int64_t, static_cast<std::size_t>(fault::count)> weights_{};
+  std::int64_t weights_total_{0};
   int wipes_left_{1};
   bool churn_{false};
 
