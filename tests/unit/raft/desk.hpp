@@ -41,6 +41,8 @@ public:
   raft::proposed propose(int node, std::uint64_t sequence, const std::string& text = "x", raft_client = {7, {}});
   raft_outcome change(int node, raft_peer, raft::part);
 
+  void compact(int node);
+
   /// Only among these nodes.
   void only(std::set<int> nodes);
 

@@ -336,18 +336,12 @@ TEST(Raft, ForgottenClientsAreToldFromNewOnes) {
   EXPECT_EQ(d.propose(1, 1, "x", {4, d[1].committed()}).outcome, raft_outcome::done);
 }
 
-std::shared_ptr<const raft_snapshot> snapshot_of(desk& d, int node) {
-  auto s = d[node].head();
-  s.image = d.image_of(node).bytes();
-  return std::make_shared<const raft_snapshot>(std::move(s));
-}
-
 TEST(Raft, TheLogGoesOnlyWhenTheSnapshotIsOnTheDisk) {
   desk d{1, {.keep_behind = 2}};
   d.tick(1);
   for (std::uint64_t s = 1; s <= 9; ++s) d.propose(1, s);
   d.slow = {1};
-  d.perform(1, d[1].compacted(snapshot_of(d, 1)));
+  d.compact(1);
   ASSERT_EQ(d.writing(1).size(), 1u);
   EXPECT_FALSE(d.writing(1)[0].drop_before);
   d.finish_writes(1);
@@ -367,7 +361,7 @@ TEST(Raft, ASnapshotComesInPiecesAlsoWhenSomeAreLostAndTheTransferIsCut) {
   d.elect(1);
   d.only({1, 2});
   for (std::uint64_t s = 1; s <= 9; ++s) d.propose(1, s);
-  d.perform(1, d[1].compacted(snapshot_of(d, 1)));
+  d.compact(1);
   int count = 0;
   d.lets = [&](const raft_message&) { return ++count % 5 != 0; };
   for (int i = 0; i < 3; ++i) d.beat(1);

@@ -39,7 +39,7 @@ storm::storm(std::uint64_t seed) : random_{seed} {
     if (n <= voters) m.kept = formatted(first);
     m.rate = random_.chance(0.3) ? 0.91 + 0.18 * random_.chance(0.5) : 0.91 + 0.0018 * double(random_.below(101));
     m.offset = between(0, 1000000) * ms;
-    m.slow_disk = random_.chance(0.2);
+    m.slow_disk = random_.chance(0.35);
   }
   decided_members_ = members_[1].kept.members();
   clients_.resize(2 + random_.below(3));
@@ -345,11 +345,13 @@ void storm::client_turn(std::size_t c) {
   auto& one = clients_[c];
   in(between(20, stormy_ ? client_gap_ : 200) * ms, [this, c] { client_turn(c); });
   const int node = random_.chance(0.9) ? some_leader() : some_node();
-  if (random_.chance(0.3)) {
-    const auto token = ++tokens_;
-    reads_[token] = answered_;
-    at(node, 0, [this, token](member& m) { return m.core->read(clock(m), token); });
-    return;
+  if (random_.chance(0.5)) {
+    for (auto& [n, m] : members_) {
+      if (!m.core || (n != node && m.core->role() != raft::role_t::leader)) continue;
+      const auto token = ++tokens_;
+      reads_[token] = answered_;
+      at(n, 0, [this, token](member& o) { return o.core->read(clock(o), token); });
+    }
   }
   for (std::uint64_t s = one.acked + 1; s <= one.acked + one.window; ++s) {
     if (one.done.contains(s)) continue;

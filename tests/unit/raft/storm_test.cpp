@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "runtime/base/rules.hpp"
+#include "tests/unit/raft/desk.hpp"
 
 namespace troupe::raft_test {
 namespace {
@@ -58,8 +59,6 @@ TEST(RaftStorm, NoticesEveryRuleThatIsRemoved) {
       {rule::leader_counts_durable, "leader_counts_durable", 100},
       {rule::vote_compares_logs, "vote_compares_logs", 20},
       {rule::one_vote_per_term, "one_vote_per_term", 20},
-      {rule::own_term_commit, "own_term_commit", 100},
-      {rule::change_waits_for_no_op, "change_waits_for_no_op", 100},
       {rule::one_change_at_a_time, "one_change_at_a_time", 100},
       {rule::learner_catches_up, "learner_catches_up", 20},
       {rule::pre_vote, "pre_vote", 20},
@@ -78,6 +77,21 @@ TEST(RaftStorm, NoticesEveryRuleThatIsRemoved) {
               << std::endl;
     EXPECT_NE(seed, 0u) << r.name;
   }
+}
+
+/// Their schedules are too long for chance, so they are played on the desk.
+TEST(RaftSchedule, WithoutTheRuleOldEntriesAreDecidedAndOverwritten) {
+  EXPECT_TRUE(old_entries_are_not_counted());
+  removed_rule = rule::own_term_commit;
+  EXPECT_FALSE(old_entries_are_not_counted());
+  removed_rule = rule::count;
+}
+
+TEST(RaftSchedule, WithoutTheRuleTwoLeadersChangeTheMembersSideBySide) {
+  EXPECT_TRUE(changes_wait_for_the_no_op());
+  removed_rule = rule::change_waits_for_no_op;
+  EXPECT_FALSE(changes_wait_for_the_no_op());
+  removed_rule = rule::count;
 }
 
 }  // namespace
