@@ -237,4 +237,23 @@ bool changes_wait_for_the_no_op() {
   return !d.contradiction;
 }
 
+bool one_node_grants(bool third_starts_again) {
+  desk d{3};
+  d.elect(1);
+  d.lets = [](const raft_message& m) { return m.from == peer(3) || m.to == peer(3); };
+  for (int i = 0; i < 14; ++i) d.beat(1);
+  if (third_starts_again) {
+    d.crash(3);
+    d.start(3);
+  }
+  d.tick(2);
+  d.deliver();
+  int granting = 0;
+  for (int n : {1, 2}) {
+    const auto contact = d[n].majority_contact(d.now);
+    granting += contact && d.now - *contact < 800ms;
+  }
+  return granting == 1;
+}
+
 }  // namespace troupe::raft_test

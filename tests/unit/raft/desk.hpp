@@ -81,5 +81,8 @@ private:
 bool old_entries_are_not_counted();
 /// Two leaders change a set of four at the same time, each without knowing of the other. False: both succeed.
 bool changes_wait_for_the_no_op();
+/// One of three hears the leader no more and asks the third, which does; or did, before it was started again. False:
+/// two nodes may grant leases.
+bool one_node_grants(bool third_starts_again);
 
 }  // namespace troupe::raft_test

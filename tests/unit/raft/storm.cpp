@@ -435,12 +435,12 @@ void storm::isolate(int node) {
     cut(n, node, time);
     cut(node, n, time);
   }
-  if (!members_[node].core || time < 2300 * ms) return;
+  // What waits for a paused node still reaches it.
+  if (!members_[node].core || time < 2300 * ms || members_[node].paused_until > now_) return;
   const auto term = members_[node].core->term();
   at(node, time - 1, [this, term, until = now_ + time](member& m) {
     const auto& set = m.core->members();
     const auto voters = std::count_if(set.begin(), set.end(), [](const raft_member& o) { return o.voter; });
-    // What waited for a paused node reaches it late.
     if (!stormy_ || now_ > until || voters < 2 || m.paused_until + 2300 * ms > now_) return raft::effects{};
     if (m.core->role() == raft::role_t::leader && m.paused_until + 100 * ms < now_)
       fail("R5: a node alone still leads");
