@@ -42,6 +42,12 @@ endfunction()
 
 troupe_test(base USES troupe_base LABELS unit)
 troupe_test(store USES troupe_store TIMEOUT 600 LABELS unit)
+set(raft_tests ${CMAKE_SOURCE_DIR}/tests/unit/raft)
+troupe_test(raft USES troupe_raft LABELS unit
+            SOURCES ${raft_tests}/raft_test.cpp ${raft_tests}/desk.cpp ${raft_tests}/member.cpp)
+troupe_test(raft_storm USES troupe_raft_removable TIMEOUT 600 LABELS unit
+            SOURCES ${raft_tests}/storm_test.cpp ${raft_tests}/storm.cpp ${raft_tests}/desk.cpp
+                    ${raft_tests}/member.cpp)
 troupe_test(observe USES troupe_observe LABELS unit)
 troupe_test(net USES troupe_net LABELS unit)
 # By itself, so that a machine without IPv6 shows as a test that did not run.
