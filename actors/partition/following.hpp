@@ -23,6 +23,7 @@ class following {
 public:
   /// A parked fetch is answered after half a second; what is later is lost.
   static constexpr std::chrono::milliseconds answer_max{1500};
+  static constexpr std::uint64_t fetch_bytes = 1 << 20;
   static constexpr std::chrono::milliseconds backoff_min{50}, backoff_max = std::chrono::seconds{1};
 
   struct log_view {
@@ -62,12 +63,13 @@ public:
   /// Nothing: not the answer that was waited for. Batches are checked here, on arrival: lengths, dense offsets, epochs,
   /// CRC-32C. If one is bad the whole answer counts as lost.
   std::optional<effect> answered(node_id from, const replica_answer&, const log_view&, instant now);
-  /// What `cut` and `start_over` asked for is durable.
-  void cut_done() noexcept { cutting_ = false; }
+  /// The log is being cut, by whatever `answered` said or otherwise: nothing is asked or taken until that is durable.
+  void cut_begun() noexcept { ++cuts_; }
+  void cut_done() noexcept { --cuts_; }
   /// The disk refused what was appended: asks again after a back-off.
   void refused(instant now);
 
-  bool cutting() const noexcept { return cutting_; }
+  bool cutting() const noexcept { return cuts_ > 0; }
   leader_epoch epoch() const noexcept { return epoch_; }
 
 private:
@@ -76,15 +78,17 @@ private:
     instant at;
   };
   void back_off(instant now);
-  std::optional<effect> taken(const replica_answer&, const replica_answer::records&, const log_view&, instant now);
-  std::optional<effect> cut_to(log_offset end, const log_view&);
+  std::optional<effect> taken(const replica_answer::records&, const log_view&, instant now);
+  bool loses(log_offset end, const log_view&) const;
+  static give_up lost(log_offset end, const log_view&);
+  effect cut_to(log_offset end, const log_view&);
 
   const store::log_identity seat_;
   std::optional<node_id> leader_;
   leader_epoch epoch_{no_epoch}, unclean_{no_epoch};
   std::uint64_t last_id_{0};
   std::optional<asked> asked_;
-  bool cutting_{false};
+  unsigned cuts_{0};
   instant not_before_{};
   std::chrono::milliseconds backoff_{backoff_min};
 };

@@ -35,11 +35,11 @@ public:
     log_offset start, end, durable;
     const epoch_table& epochs;
   };
-  /// Send `message`; with `reads` fill its records first, from `offset` on.
+  /// Send `message`; with `bytes_max` fill its records first, from `offset` on, with what is durable. More is never
+  /// sent: the disk may refuse it, and its place would be taken by other records of the same epoch.
   struct answer {
     node_life to;
     replica_answer message;
-    bool reads{false};
     std::uint64_t bytes_max{0};
   };
   /// In this order.
@@ -61,7 +61,7 @@ public:
 
   effects fetched(node_life from, const replica_fetch&, const log_view&, instant now);
   /// The log grew, or more of it is durable.
-  effects grown(const log_view&, instant now);
+  effects grown(const log_view&);
   effects altered(const alter_isr_answer&, const log_view&, instant now);
   /// Ends waits, drops the slow from the ISR, repeats a proposal. Call it ten times a second.
   effects tick(const log_view&, instant now);
@@ -85,28 +85,33 @@ private:
   };
   struct follower {
     std::int64_t added_at{0};
-    log_offset end;
-    std::int64_t node_epoch{0};
+    log_offset end{};
+    std::int64_t node_epoch{-1};
+    std::uint64_t last_id{0};
     bool seen{false};  ///< in this epoch
-    instant caught_up_at;
-    log_offset end_at_last_fetch;  ///< where our log ended when it last asked
-    instant last_fetch_at;
-    std::optional<parked> waits;
+    instant caught_up_at{};
+    log_offset end_at_last_fetch{};  ///< where our durable log ended when it last asked
+    instant last_fetch_at{};
+    std::optional<parked> waits{};
   };
   struct proposal {
     alter_isr message;
-    std::set<node_id> members;  ///< of this and, while settling, of the one before
+    std::set<node_id> members;  ///< as first proposed, also while settling
     instant sent_at;
+    bool settling;
   };
 
   void take(const assignment&, instant now);
-  bool advance(log_offset durable);
-  void wake(effects&, const log_view&, instant now, bool everyone);
-  answer records_for(const parked&, const log_view&) const;
+  std::optional<replica_answer::divergence> divergence(const replica_fetch&, const log_view&) const;
   bool up_to_date(const replica_fetch&, const log_view&) const;
+  void answer_parked(follower&, const log_view&, effects&);
+  bool advance(const log_view&);
   bool may_join(node_id, const follower&) const;
-  void consider(effects&, const log_view&, instant now);
-  void propose(effects&, std::set<node_id> isr, instant now);
+  void join(effects&, instant now);
+  effects settle(instant now);
+  void propose(effects&, const std::set<node_id>& members, instant now);
+  std::int64_t life_of(node_id) const;
+  std::vector<node_life> lives_of(const std::set<node_id>& members) const;
 
   const store::log_identity seat_;
   const node_life self_;

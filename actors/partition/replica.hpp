@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -49,8 +48,8 @@ public:
     node_id to;
     replica_fetch message;
   };
-  /// With `read`, first fill the message's records with the log's batches from `read->from` on, below `read->end`
-  /// (all of it is durable). If the read fails send nothing: the follower asks again.
+  /// With `read`, first fill the message's records with the log's batches from `read->from` on, below `read->end`: all
+  /// of it is durable. If the read fails send nothing: the follower asks again.
   struct send_answer {
     struct reading {
       log_offset from, end;
@@ -118,33 +117,39 @@ public:
   const leadership* leads() const noexcept { return leads_ ? &*leads_ : nullptr; }
 
 private:
-  void lead(const assignment&, effects&, instant now);
-  void follow(effects&, instant now);
-  void step_down(effects&, const error& why, instant now);
-  void turn(role, effects&, std::optional<error> why = {});
+  bool seated() const;
+  bool leased_at(instant) const noexcept;
+  void lead(effects&, instant now);
+  void lead_on(effects&, instant now);
+  void follow(effects&, moment);
+  void rest(effects&, instant now);
+  void step_down(const error& why, effects&, instant now);
   void fail(error why, effects&, instant now);
+  void turn(role, effects&, std::optional<error> why = {});
   void perform(leadership::effects&&, effects&, instant now);
   void perform(following::effect&&, effects&, moment);
   void tell_clients(partition_core::effects&&, effects&, instant now);
   void commit(log_offset, effects&, instant now);
+  void caught_up(effects&, instant now);
+  void cut(log_offset end, effects&);
   void ask(effects&, instant now);
-  void replicas_changed(effects&, instant now);
   leadership::log_view leaders_view() const;
   following::log_view followers_view() const;
 
   const store::log_identity seat_;
   const node_life self_;
   topic_settings settings_;
+  std::optional<log_offset> damaged_from_;  ///< kept until we stand in the ISR again
+  bool damage_cut_{false};
   partition_core core_;
-  std::optional<log_offset> damaged_from_;
   role role_{role::none};
-  assignment last_;  ///< `partition_epoch` -1 before the first
+  leader_epoch epoch_told_{no_epoch};
+  assignment last_{};  ///< `partition_epoch` -1 before the first
   instant lease_end_{instant::max()};
   std::optional<leadership> leads_;
   following follows_;
   log_offset leaders_watermark_;  ///< as last told; ours follows once that much is durable
-  /// Appended and not yet durable, so not yet in the log for readers: followers get it from here meanwhile.
-  std::deque<store::batch> unsynced_;
+  log_offset committed_told_;     ///< the last `committed`
 };
 
 }  // namespace troupe
