@@ -10,17 +10,17 @@ namespace troupe {
 
 namespace {
 
-/// The batch that `rest` begins with, if it is whole and continues a log that ends at `base` with a record of `epoch`.
-std::optional<store::batch> checked(const shared_bytes& rest, log_offset base, leader_epoch epoch) {
+/// The batch that `rest` begins with, if it is whole, holds the record at `next`, and its epoch is not below `epoch`.
+std::optional<store::batch> checked(const shared_bytes& rest, log_offset next, leader_epoch epoch) {
   if (rest.size() < batch_header::header_bytes) return {};
   const batch_header it{rest};
   if (it.magic() != 2 || it.length() < 0 || it.size() < batch_header::header_bytes || it.size() > rest.size())
     return {};
   if (it.offsets() < 1 || it.epoch() < epoch) return {};
-  if (it.base() != base && holds(rule::answer_at_own_end)) return {};
+  if ((it.base() > next || it.end() <= next) && holds(rule::answer_at_own_end)) return {};
   auto bytes = rest.slice(0, it.size());
   if (crc32c(bytes.view().subspan(batch_header::crc_from)) != it.crc()) return {};
-  return store::batch{base,
+  return store::batch{holds(rule::answer_at_own_end) ? it.base() : next,
                       static_cast<std::int32_t>(it.offsets()),
                       it.epoch(),
                       it.timestamp_max(),
@@ -61,7 +61,7 @@ std::optional<following::ask> following::next(const log_view& log, instant now) 
     asked_.reset();
     back_off(now);
   }
-  if (!leader_ || asked_ || cutting() || now < not_before_) return {};
+  if (!leader_ || asked_ || log.cutting || now < not_before_) return {};
   if (log.durable < log.end && holds(rule::fetch_after_sync)) return {};
   asked_ = asked{++last_id_, now};
   const auto last = log.start == log.end ? no_epoch : log.epochs.last();
@@ -70,7 +70,7 @@ std::optional<following::ask> following::next(const log_view& log, instant now) 
 
 std::optional<following::effect> following::answered(node_id from, const replica_answer& m, const log_view& log,
                                                      instant now) {
-  if ((m.seat != seat_ && holds(rule::added_at_checked)) || !leader_ || cutting()) return {};
+  if ((m.seat != seat_ && holds(rule::added_at_checked)) || !leader_ || log.cutting) return {};
   const bool latest = asked_ && m.id == asked_->id;
   if (std::holds_alternative<replica_answer::refusal>(m.what)) {
     if (!latest) return {};
@@ -120,7 +120,9 @@ std::optional<following::effect> following::taken(const replica_answer::records&
   for (const auto& run : m.runs) {
     for (std::size_t at = 0; at < run.size();) {
       const auto batch = checked(run.slice(at, run.size() - at), next, epoch);
-      if (!batch) {
+      // A log may start within a batch: one that takes it over does, too.
+      const bool fits = batch && (batch->base == next || (log.start == log.end && it.batches.empty()));
+      if (!fits) {
         back_off(now);
         return {};
       }

@@ -29,12 +29,14 @@ public:
   struct log_view {
     log_offset start, end, durable, watermark;
     const epoch_table& epochs;
+    bool cutting{false};  ///< a cut is not durable yet: nothing is asked or taken
   };
   struct ask {
     node_id leader;
     replica_fetch message;
   };
-  /// Append these, which begin at the log's end; the leader's watermark and log start come along.
+  /// Append these; the leader's watermark and log start come along. They begin at the log's end; in an empty log the
+  /// first may begin below and reach beyond it.
   struct take {
     std::vector<store::batch> batches;
     log_offset watermark, start;
@@ -63,13 +65,9 @@ public:
   /// Nothing: not the answer that was waited for. Batches are checked here, on arrival: lengths, dense offsets, epochs,
   /// CRC-32C. If one is bad the whole answer counts as lost.
   std::optional<effect> answered(node_id from, const replica_answer&, const log_view&, instant now);
-  /// The log is being cut, by whatever `answered` said or otherwise: nothing is asked or taken until that is durable.
-  void cut_begun() noexcept { ++cuts_; }
-  void cut_done() noexcept { --cuts_; }
   /// The disk refused what was appended: asks again after a back-off.
   void refused(instant now);
 
-  bool cutting() const noexcept { return cuts_ > 0; }
   leader_epoch epoch() const noexcept { return epoch_; }
 
 private:
@@ -88,7 +86,6 @@ private:
   leader_epoch epoch_{no_epoch}, unclean_{no_epoch};
   std::uint64_t last_id_{0};
   std::optional<asked> asked_;
-  unsigned cuts_{0};
   instant not_before_{};
   std::chrono::milliseconds backoff_{backoff_min};
 };

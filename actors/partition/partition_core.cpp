@@ -124,7 +124,7 @@ bool partition_core::commits_alone() const noexcept {
 void partition_core::replicated(std::span<const store::batch> batches, wall_time now) {
   TROUPE_CHECK(!leads_);
   for (const auto& it : batches) {
-    TROUPE_CHECK(it.base == end_);
+    TROUPE_CHECK(it.base == end_ || (start_ == end_ && it.base < end_ && it.base + it.offsets > end_));
     epochs_.appended(it.epoch, it.base);
     end_ = it.base + it.offsets;
     if (const auto sequences = sequence_range::of(batch_header{it.bytes}))

@@ -97,7 +97,8 @@ public:
 
   // -- a follower's log -----------------------------------------------------------------------------------
 
-  /// Appended as the leader sent them: dense from `end()` on, epochs not falling.
+  /// Appended as the leader sent them: dense from `end()` on, epochs not falling. Into an empty log the first may reach
+  /// from below its start: a log may start within a batch.
   void replicated(std::span<const store::batch>, wall_time now);
   /// The log was cut; below the watermark only after an unclean election. Damage above is gone.
   void truncated(log_offset end);

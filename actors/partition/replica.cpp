@@ -55,27 +55,31 @@ partition_replica::effects partition_replica::assigned(const assignment& a, mome
     return todo;
   }
   if (role_ == role::failed) return todo;
+  take_role(newer, todo, at.now);
+  return todo;
+}
+
+void partition_replica::take_role(bool newer, effects& todo, instant now) {
+  const auto& state = last_.state;
   const auto life = last_.node_epochs.find(self_.node);
   const bool registered = life != last_.node_epochs.end() && life->second == self_.epoch;
-  if (newer && registered && damage_cut_ && lists(last_.state.isr, self_.node)) damaged_from_.reset();
-
-  const auto& state = last_.state;
+  if (newer && registered && damage_cut_ && lists(state.isr, self_.node)) damaged_from_.reset();
   if (state.leader == self_.node) {
     const bool sound = !damaged_from_ || !holds(rule::damaged_never_leads);
-    if (!registered || !sound)
-      rest(todo, at.now);
+    // Before a cut is durable nobody knows where the log ends.
+    if (!registered || !sound || !cuts_.empty())
+      rest(todo, now);
     else if (!leads_)
-      lead(todo, at.now);
+      lead(todo, now);
     else if (newer)
-      lead_on(todo, at.now);
+      lead_on(todo, now);
     else
       leads_->nodes_changed(last_);
   } else if (state.leader.value() >= 0) {
-    follow(todo, at);
+    follow(todo, now);
   } else {
-    rest(todo, at.now);
+    rest(todo, now);
   }
-  return todo;
 }
 
 /// Whether the metadata still has this replica: a seat on the same node that was given later is another replica.
@@ -102,11 +106,11 @@ void partition_replica::lead_on(effects& todo, instant now) {
   perform(leads_->assigned(last_, leaders_view(), now), todo, now);
 }
 
-void partition_replica::follow(effects& todo, moment at) {
+void partition_replica::follow(effects& todo, instant now) {
   const auto& state = last_.state;
   const bool anew = leads_ || follows_.epoch() != state.epoch;
-  if (anew) step_down(another_leads(), todo, at.now);
-  follows_.follows(state.leader, state.epoch, last_.unclean, at.now);
+  if (anew) step_down(another_leads(), todo, now);
+  follows_.follows(state.leader, state.epoch, last_.unclean, now);
   turn(damaged_from_ ? role::damaged : role::follower, todo);
   if (damaged_from_ && !damage_cut_) {
     // There is somebody to get it from again.
@@ -114,12 +118,12 @@ void partition_replica::follow(effects& todo, moment at) {
     cut(std::clamp(*damaged_from_, core_.start(), core_.end()), todo);
   }
   if (anew && !holds(rule::diverged_by_epoch) && core_.watermark() < core_.end()) cut(core_.watermark(), todo);
-  ask(todo, at.now);
+  ask(todo, now);
 }
 
 /// Neither leads nor follows; what is below the watermark can be read.
 void partition_replica::rest(effects& todo, instant now) {
-  step_down(another_leads(), todo, now);
+  if (leads_ || follows_.epoch() != no_epoch || epoch_told_ != last_.state.epoch) step_down(another_leads(), todo, now);
   turn(damaged_from_ ? role::damaged : role::none, todo);
 }
 
@@ -236,8 +240,15 @@ void partition_replica::perform(leadership::effects&& decided, effects& todo, in
 void partition_replica::perform(following::effect&& decided, effects& todo, moment at) {
   if (auto* it = std::get_if<following::take>(&decided)) {
     if (!it->batches.empty()) {
+      const auto base = it->batches.front().base;
+      const bool from_below = base < core_.end();
       core_.replicated(it->batches, at.wall);
+      if (from_below) {  // our log starts within the leader's first batch
+        cuts_.push_back(base);
+        todo.push_back(restart{base});
+      }
       todo.push_back(append{std::move(it->batches)});
+      if (from_below) todo.push_back(trim{core_.start()});
     }
     // Only up to here the leader's log is known to be ours.
     leaders_watermark_ = std::max(leaders_watermark_, std::min(it->watermark, core_.end()));
@@ -253,7 +264,7 @@ void partition_replica::perform(following::effect&& decided, effects& todo, mome
     core_.restarted(over->start);
     leaders_watermark_ = over->start;
     committed_told_ = std::min(committed_told_, over->start);
-    follows_.cut_begun();
+    cuts_.push_back(over->start);
     todo.push_back(restart{over->start});
     caught_up(todo, at.now);
   } else {
@@ -265,8 +276,11 @@ void partition_replica::cut(log_offset end, effects& todo) {
   core_.truncated(end);
   leaders_watermark_ = std::min(leaders_watermark_, end);
   committed_told_ = std::min(committed_told_, end);
-  follows_.cut_begun();
-  todo.push_back(truncate{end});
+  cuts_.push_back(end);
+  if (end == core_.start())  // the log may start within a batch, and would end below
+    todo.push_back(restart{end});
+  else
+    todo.push_back(truncate{end});
 }
 
 /// What the leader has committed and we have on disk may be read here.
@@ -282,7 +296,7 @@ void partition_replica::ask(effects& todo, instant now) {
 
 partition_replica::effects partition_replica::durable(log_offset end, instant now) {
   effects todo;
-  if (follows_.cutting()) return todo;  // said before the cut
+  if (!cuts_.empty()) return todo;  // said before the cut
   tell_clients(core_.durable(std::min(end, core_.end())), todo, now);
   if (leads_)
     perform(leads_->grown(leaders_view()), todo, now);
@@ -294,7 +308,7 @@ partition_replica::effects partition_replica::durable(log_offset end, instant no
 
 partition_replica::effects partition_replica::refused(log_offset end, const error& why, instant now) {
   effects todo;
-  if (follows_.cutting()) return todo;
+  if (!cuts_.empty()) return todo;
   tell_clients(core_.refused(end, why), todo, now);
   leaders_watermark_ = std::min(leaders_watermark_, core_.end());
   if (why.code == errc::storage_failed) {
@@ -306,9 +320,16 @@ partition_replica::effects partition_replica::refused(log_offset end, const erro
   return todo;
 }
 
-partition_replica::effects partition_replica::truncated(log_offset, instant now) {
+partition_replica::effects partition_replica::truncated(log_offset end, instant now) {
   effects todo;
-  follows_.cut_done();
+  TROUPE_CHECK(!cuts_.empty());
+  const auto expected = cuts_.front();
+  cuts_.pop_front();
+  if (end < expected && cuts_.empty()) {
+    core_.truncated(end);
+    leaders_watermark_ = std::min(leaders_watermark_, end);
+  }
+  if (role_ != role::failed && role_ != role::removed) take_role(false, todo, now);
   ask(todo, now);
   return todo;
 }
@@ -335,7 +356,7 @@ leadership::log_view partition_replica::leaders_view() const {
 }
 
 following::log_view partition_replica::followers_view() const {
-  return {core_.start(), core_.end(), core_.durable_end(), core_.watermark(), core_.epochs()};
+  return {core_.start(), core_.end(), core_.durable_end(), core_.watermark(), core_.epochs(), !cuts_.empty()};
 }
 
 }  // namespace troupe

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -32,7 +33,8 @@ public:
   struct append {
     std::vector<store::batch> batches;
   };
-  /// Cut the log; when that is durable call `truncated`.
+  /// Cut the log; when that is durable call `truncated` with where it ends now: lower than `end` if that lay within a
+  /// batch.
   struct truncate {
     log_offset end;
   };
@@ -118,10 +120,11 @@ public:
 
 private:
   bool seated() const;
+  void take_role(bool newer, effects&, instant now);
   bool leased_at(instant) const noexcept;
   void lead(effects&, instant now);
   void lead_on(effects&, instant now);
-  void follow(effects&, moment);
+  void follow(effects&, instant now);
   void rest(effects&, instant now);
   void step_down(const error& why, effects&, instant now);
   void fail(error why, effects&, instant now);
@@ -141,6 +144,7 @@ private:
   topic_settings settings_;
   std::optional<log_offset> damaged_from_;  ///< kept until we stand in the ISR again
   bool damage_cut_{false};
+  std::deque<log_offset> cuts_;  ///< not durable yet, and where the log ends by them
   partition_core core_;
   role role_{role::none};
   leader_epoch epoch_told_{no_epoch};
