@@ -38,7 +38,8 @@ void epoch_table::trimmed(log_offset start) {
 
 epoch_table::place epoch_table::end_of(leader_epoch asked, const bounds& log) const {
   const auto next = first_above(entries_, asked);
-  if (next == entries_.begin()) return {asked, log.start};
+  if (next == entries_.begin())
+    return {asked, entries_.empty() ? log.start : std::min(log.start, entries_.front().start)};
   return {std::prev(next)->epoch, next == entries_.end() ? log.end : next->start};
 }
 

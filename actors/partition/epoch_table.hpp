@@ -34,8 +34,8 @@ public:
   void trimmed(log_offset start);
   void clear() noexcept { entries_.clear(); }
 
-  /// The greatest epoch in the log that is not greater than `asked`, and where its records end; (asked, start) if there
-  /// is none.
+  /// The greatest epoch in the log that is not greater than `asked`, and where its records end. If there is none:
+  /// `asked` and the log's start, or where the first batch begins if the start lies within it.
   place end_of(leader_epoch asked, const bounds&) const;
   /// What the record at `offset` was written under; `no_epoch`: below everything known.
   leader_epoch at(log_offset offset) const;

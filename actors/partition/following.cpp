@@ -44,7 +44,7 @@ void following::follows(node_id leader, leader_epoch epoch, leader_epoch unclean
 void following::stops() {
   leader_.reset();
   epoch_ = no_epoch;
-  asked_.reset();
+  if (holds(rule::answer_same_epoch)) asked_.reset();
 }
 
 void following::back_off(instant now) {

@@ -49,32 +49,31 @@ partition_replica::effects partition_replica::assigned(const assignment& a, mome
   last_.unclean = std::max(last_.unclean, a.unclean);
   const bool newer = a.state.partition_epoch > last_.state.partition_epoch;
   if (newer) last_.state = a.state;
-  if (newer && !seated()) {
+  if (newer && !seated(last_.state)) {
+    chosen_ = false;
     step_down({errc::unknown_topic, "this replica was removed"}, todo, at.now);
     turn(role::removed, todo);
     return todo;
   }
-  if (role_ == role::failed) return todo;
   take_role(newer, todo, at.now);
   return todo;
 }
 
 void partition_replica::take_role(bool newer, effects& todo, instant now) {
+  if (role_ == role::failed) return;
   const auto& state = last_.state;
   const auto life = last_.node_epochs.find(self_.node);
   const bool registered = life != last_.node_epochs.end() && life->second == self_.epoch;
   if (newer && registered && damage_cut_ && lists(state.isr, self_.node)) damaged_from_.reset();
-  if (state.leader == self_.node) {
-    const bool sound = !damaged_from_ || !holds(rule::damaged_never_leads);
-    // Before a cut is durable nobody knows where the log ends.
-    if (!registered || !sound || !cuts_.empty())
-      rest(todo, now);
-    else if (!leads_)
-      lead(todo, now);
-    else if (newer)
-      lead_on(todo, now);
-    else
-      leads_->nodes_changed(last_);
+  chosen_ =
+      state.leader == self_.node && !leads_ && registered && (!damaged_from_ || !holds(rule::damaged_never_leads));
+  if (chosen_) {
+    if (!settled()) rest(todo, now);
+    lead_if_settled(todo, now);
+  } else if (state.leader == self_.node && leads_) {
+    newer ? lead_on(todo, now) : leads_->nodes_changed(last_);
+  } else if (state.leader == self_.node) {
+    rest(todo, now);
   } else if (state.leader.value() >= 0) {
     follow(todo, now);
   } else {
@@ -82,14 +81,24 @@ void partition_replica::take_role(bool newer, effects& todo, instant now) {
   }
 }
 
+/// Until the disk has done what it was asked for, nobody knows where the log ends.
+bool partition_replica::settled() const {
+  return cuts_.empty() && (damaged_from_ || core_.durable_end() == core_.end());
+}
+
+void partition_replica::lead_if_settled(effects& todo, instant now) {
+  if (chosen_ && settled()) lead(todo, now);
+}
+
 /// Whether the metadata still has this replica: a seat on the same node that was given later is another replica.
-bool partition_replica::seated() const {
-  return std::any_of(last_.state.replicas.begin(), last_.state.replicas.end(), [&](const replica& it) {
+bool partition_replica::seated(const partition_state& state) const {
+  return std::any_of(state.replicas.begin(), state.replicas.end(), [&](const replica& it) {
     return it.node == self_.node && (it.added_at == seat_.added_at || !holds(rule::added_at_checked));
   });
 }
 
 void partition_replica::lead(effects& todo, instant now) {
+  chosen_ = false;
   follows_.stops();
   tell_clients(core_.led(last_.state.epoch, replicas_of(last_.state)), todo, now);
   leads_.emplace(seat_, self_, last_, settings_.min_insync_replicas, core_.watermark(), leaders_view(), now);
@@ -134,6 +143,7 @@ void partition_replica::step_down(const error& why, effects& todo, instant now) 
 }
 
 void partition_replica::fail(error why, effects& todo, instant now) {
+  chosen_ = false;
   step_down(another_leads(), todo, now);
   turn(role::failed, todo, std::move(why));
 }
@@ -221,7 +231,9 @@ partition_replica::effects partition_replica::received(node_life from, const rep
 partition_replica::effects partition_replica::received(const alter_isr_answer& m, moment at) {
   effects todo;
   if (!leads_ || m.seat != seat_) return todo;
-  if (m.what == alter_isr_answer::outcome::accepted && m.state)
+  // The answer may be ahead of this node's metadata. That we are gone is only believed of the metadata itself: whoever
+  // drops a log must not find its seat in there again.
+  if (m.what == alter_isr_answer::outcome::accepted && m.state && seated(*m.state))
     return assigned({*m.state, last_.node_epochs, last_.fenced, last_.unclean}, at);
   perform(leads_->altered(m, leaders_view(), at.now), todo, at.now);
   return todo;
@@ -302,6 +314,7 @@ partition_replica::effects partition_replica::durable(log_offset end, instant no
     perform(leads_->grown(leaders_view()), todo, now);
   else
     caught_up(todo, now);
+  lead_if_settled(todo, now);
   ask(todo, now);
   return todo;
 }
@@ -317,6 +330,7 @@ partition_replica::effects partition_replica::refused(log_offset end, const erro
   }
   if (leads_) perform(leads_->grown(leaders_view()), todo, now);
   follows_.refused(now);
+  lead_if_settled(todo, now);
   return todo;
 }
 
@@ -329,7 +343,7 @@ partition_replica::effects partition_replica::truncated(log_offset end, instant 
     core_.truncated(end);
     leaders_watermark_ = std::min(leaders_watermark_, end);
   }
-  if (role_ != role::failed && role_ != role::removed) take_role(false, todo, now);
+  lead_if_settled(todo, now);
   ask(todo, now);
   return todo;
 }
@@ -344,6 +358,7 @@ partition_replica::effects partition_replica::tick(instant now) {
 
 partition_replica::effects partition_replica::ended(const error& why, instant now) {
   effects todo;
+  chosen_ = false;
   tell_clients(core_.ended(why), todo, now);
   step_down(why, todo, now);
   turn(role::none, todo);

@@ -119,9 +119,11 @@ public:
   const leadership* leads() const noexcept { return leads_ ? &*leads_ : nullptr; }
 
 private:
-  bool seated() const;
+  bool seated(const partition_state&) const;
   void take_role(bool newer, effects&, instant now);
   bool leased_at(instant) const noexcept;
+  bool settled() const;
+  void lead_if_settled(effects&, instant now);
   void lead(effects&, instant now);
   void lead_on(effects&, instant now);
   void follow(effects&, instant now);
@@ -148,7 +150,8 @@ private:
   partition_core core_;
   role role_{role::none};
   leader_epoch epoch_told_{no_epoch};
-  assignment last_{};  ///< `partition_epoch` -1 before the first
+  bool chosen_{false};  ///< to lead, as soon as the log is settled
+  assignment last_{};   ///< `partition_epoch` -1 before the first
   instant lease_end_{instant::max()};
   std::optional<leadership> leads_;
   following follows_;
