@@ -36,7 +36,7 @@ void following::follows(node_id leader, leader_epoch epoch, leader_epoch unclean
   if (leader_ == leader && epoch_ == epoch) return;
   leader_ = leader;
   epoch_ = epoch;
-  if (holds(rule::answer_same_epoch)) asked_.reset();
+  asked_.reset();
   not_before_ = now;
   backoff_ = backoff_min;
 }
@@ -44,7 +44,7 @@ void following::follows(node_id leader, leader_epoch epoch, leader_epoch unclean
 void following::stops() {
   leader_.reset();
   epoch_ = no_epoch;
-  if (holds(rule::answer_same_epoch)) asked_.reset();
+  asked_.reset();
 }
 
 void following::back_off(instant now) {
@@ -79,7 +79,8 @@ std::optional<following::effect> following::answered(node_id from, const replica
     return {};
   }
   if ((from != *leader_ || m.epoch != epoch_) && holds(rule::answer_same_epoch)) return {};
-  if ((!latest || m.offset != log.end) && holds(rule::answer_at_own_end)) return {};
+  if (!latest && holds(rule::answer_same_epoch) && holds(rule::answer_at_own_end)) return {};
+  if (m.offset != log.end && holds(rule::answer_at_own_end)) return {};
   asked_.reset();
   if (const auto* records = std::get_if<replica_answer::records>(&m.what)) return taken(*records, log, now);
   if (const auto* parted = std::get_if<replica_answer::divergence>(&m.what)) {

@@ -322,7 +322,8 @@ partition_replica::effects partition_replica::durable(log_offset end, instant no
 partition_replica::effects partition_replica::refused(log_offset end, const error& why, instant now) {
   effects todo;
   if (!cuts_.empty()) return todo;
-  tell_clients(core_.refused(end, why), todo, now);
+  // A log that starts within its first batch ends below its start before it has that batch.
+  tell_clients(core_.refused(std::max(end, core_.start()), why), todo, now);
   leaders_watermark_ = std::min(leaders_watermark_, core_.end());
   if (why.code == errc::storage_failed) {
     fail(why, todo, now);
