@@ -25,6 +25,7 @@
 ///
 ///     TROUPE_STORM_SEEDS=20000 test_replication_storm        more histories of the full protocol
 ///     TROUPE_STORM_SEED=17 …                                 only this one
+///     TROUPE_STORM_REMOVAL_SEEDS=50000 …                     how long a removed rule is looked for
 namespace troupe {
 namespace {
 
@@ -576,7 +577,6 @@ struct storm {
     auto& b = clients[who].batches[which];
     b.waits = false;
     if (out.refused) {
-      if (std::getenv("TROUPE_STORM_SEED")) std::printf("%s\n", std::string(to_string(out.refused->code)).c_str());
       if (out.refused->code == errc::out_of_order_sequence) clients[who] = {next_pid++, 0, {}, {}};
       return;
     }
@@ -636,6 +636,9 @@ struct storm {
         for (auto o = std::max(a.log.asked.start, b.log.asked.start); o < end; o = o + 1)
           demand(a.log.asked.at(o) == b.log.asked.at(o), "I2: logs differ below the watermark");
       }
+    for (const auto& n : nodes)
+      if (n.replica && !fenced.contains(n.id) && (in_isr(n.id) || elr.contains(n.id)))
+        demand(n.log.asked.end() >= committed_known, "I4: an electable replica lacks what was committed");
     if (state.leader == node_id{-1}) return;
     const auto& leader = find(state.leader);
     if (!leads_now(leader)) return;
@@ -756,19 +759,6 @@ struct storm {
       check(false);
       if (quiet()) return;
     }
-    if (std::getenv("TROUPE_STORM_SEED")) {
-      std::printf("leader %d epoch %d pe %ld target %d elr %zu losses %d\n", state.leader.value(), state.epoch.value(),
-                  state.partition_epoch, (int)!!target, elr.size(), losses);
-      for (auto n : state.isr) std::printf(" isr %d", n.value());
-      for (auto n : state.replicas) std::printf(" rep %d@%ld", n.node.value(), n.added_at);
-      for (auto n : fenced) std::printf(" fenced %d", n.value());
-      std::printf("\n");
-      for (auto& n : nodes)
-        std::printf("node %d role %d end %ld held %ld durable %ld hw %ld dmg %d\n", n.id.value(),
-                    n.replica ? (int)n.replica->current() : -1, n.log.asked.end().value(), n.log.held.end().value(),
-                    n.replica ? n.replica->partition().durable_end().value() : -1L, n.watermark.value(),
-                    (int)!!n.log.damaged_from);
-    }
     demand(state.isr.empty() && (interval || losses > 0), "P5: no rest within 30 s");
   }
   bool quiet() {
@@ -805,7 +795,7 @@ std::optional<std::string> play(std::uint64_t seed, bool interval, total& sum) {
   storm it{seed, interval};
   std::optional<std::string> what;
   try {
-    it.run(static_cast<int>(number("TROUPE_STORM_STEPS", 500)));
+    it.run(500);
   } catch (const broken& b) {
     what = b.what;
   }
@@ -817,7 +807,7 @@ std::optional<std::string> play(std::uint64_t seed, bool interval, total& sum) {
 
 TEST(ReplicationStorm, TheFullProtocolKeepsEveryInvariant) {
   const auto only = number("TROUPE_STORM_SEED", 0);
-  const auto first = only != 0 ? only : 1, last = only != 0 ? only : number("TROUPE_STORM_SEEDS", 300);
+  const auto first = only != 0 ? only : 1, last = only != 0 ? only : number("TROUPE_STORM_SEEDS", 1500);
   total sum;
   int failures = 0;
   for (auto seed = first; seed <= last && failures < 5; ++seed)
@@ -850,6 +840,9 @@ struct removal {
     rule::name, #name        \
   }
 
+// Not here, because others stand before them in these histories, and tested alone instead: added_at_checked (a removal
+// raises the leader epoch), epoch_fences_former_life (what a former life fetched is still durable),
+// damaged_never_leads (the controller elects none), no_truncation_below_watermark, settled_by_partition_epoch.
 TEST(ReplicationStorm, NoticesWhenARuleIsTakenAway) {
   const removal removals[] = {
       TROUPE_REMOVAL(watermark_over_maximal_isr),
@@ -862,8 +855,6 @@ TEST(ReplicationStorm, NoticesWhenARuleIsTakenAway) {
       TROUPE_REMOVAL(diverged_by_epoch),
       TROUPE_REMOVAL(end_of_greatest_epoch),
       TROUPE_REMOVAL(no_progress_when_diverged),
-      TROUPE_REMOVAL(added_at_checked),
-      TROUPE_REMOVAL(epoch_fences_former_life),
       TROUPE_REMOVAL(isr_adds_at_watermark),
       TROUPE_REMOVAL(isr_adds_past_epoch_start),
       TROUPE_REMOVAL(isr_adds_seen_in_epoch),
@@ -871,21 +862,18 @@ TEST(ReplicationStorm, NoticesWhenARuleIsTakenAway) {
       TROUPE_REMOVAL(isr_adds_unfenced),
       TROUPE_REMOVAL(partition_epoch_checked),
       TROUPE_REMOVAL(keep_maximal_isr),
-      TROUPE_REMOVAL(settled_by_partition_epoch),
       TROUPE_REMOVAL(removal_bumps_leader_epoch),
       TROUPE_REMOVAL(clean_election),
       TROUPE_REMOVAL(unclean_leaves_elr),
       TROUPE_REMOVAL(elr_cleared),
       TROUPE_REMOVAL(reassign_waits_for_isr),
       TROUPE_REMOVAL(reassign_keeps_min_isr),
-      TROUPE_REMOVAL(damaged_never_leads),
       TROUPE_REMOVAL(ack_after_sync),
       TROUPE_REMOVAL(latest_waits_for_epoch_start),
       TROUPE_REMOVAL(lease_before_answer),
   };
   const auto most = number("TROUPE_STORM_REMOVAL_SEEDS", 3000);
   for (const auto& it : removals) {
-    if (const char* only = std::getenv("TROUPE_STORM_RULE"); only && only != std::string{it.name}) continue;
     const without gone{it.which};
     std::optional<std::string> what;
     std::uint64_t seed = 0;
@@ -895,7 +883,7 @@ TEST(ReplicationStorm, NoticesWhenARuleIsTakenAway) {
       if ((interval = !interval) == false) ++seed;
       what = play(seed, interval, sum);
     }
-    EXPECT_TRUE(what) << it.name << " is missed by nobody within " << most << " seeds";
+    EXPECT_TRUE(what) << it.name << " is not missed within " << most << " seeds";
     std::printf("%-30s %6llu  %s\n", it.name, static_cast<unsigned long long>(seed), what.value_or("-").c_str());
     std::fflush(stdout);
   }
