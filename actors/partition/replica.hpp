@@ -17,12 +17,12 @@ namespace troupe {
 /// Pure: events go in with the time, effects come out and are performed in their order. One object per (topic id,
 /// partition, added_at) and process; it lives as long as its log.
 ///
-///     none      no leader is known: serves reads below its watermark
+///     none      no leader is known, or its own log is not settled yet: serves reads below its watermark
 ///     leader    takes records, counts the followers
 ///     follower  asks the leader
 ///     damaged   found damage when it started: never leads and answers no fetch, until it stands in the ISR again
 ///     failed    its log lacks the right to go on (a cut below its watermark, a failed disk); until the process ends
-///     removed   the metadata has no such seat any more: drop the log
+///     removed   the metadata has no such seat any more: drop the log, and never open this seat again
 class partition_replica {
 public:
   enum class role : std::uint8_t { none, leader, follower, damaged, failed, removed };
