@@ -58,7 +58,11 @@ troupe_test(ring USES troupe_ring LABELS unit)
 # With the rules removable: the storms also run without each of them, and must notice.
 troupe_test(membership USES troupe_membership_removable LABELS unit)
 troupe_test(entities USES troupe_entities_removable LABELS unit)
-troupe_test(partition USES troupe_partition LABELS unit)
+file(GLOB partition_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/partition/*.cpp)
+list(FILTER partition_tests EXCLUDE REGEX "_storm_test\\.cpp$")
+troupe_test(partition USES troupe_partition SOURCES ${partition_tests} LABELS unit)
+troupe_test(replication_storm USES troupe_partition_removable LABELS unit TIMEOUT 300
+            SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/partition/replication_storm_test.cpp)
 troupe_test(controller USES troupe_controller LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)

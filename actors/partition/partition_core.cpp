@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 #include <utility>
 
 #include "actors/partition/record_batch.hpp"
+#include "runtime/base/rules.hpp"
 
 namespace troupe {
 
@@ -34,28 +34,126 @@ bool wall_trust::looked(moment at) noexcept {
   return at.now >= trusted_from_;
 }
 
-partition_core::partition_core(leader_epoch epoch, topic_settings settings, partition_restored restored, moment at,
-                               replica_set replicas)
-    : epoch_{epoch},
-      settings_{std::move(settings)},
-      replicas_{replicas},
+partition_core::partition_core(topic_settings settings, partition_restored restored, moment at)
+    : settings_{std::move(settings)},
       start_{restored.start},
       end_{restored.end},
       durable_{restored.end},
-      watermark_{restored.end},
       epochs_{std::move(restored.epochs)},
       producers_{std::move(restored.producers)},
       wall_{at},
       marked_{restored.marked.value_or(restored.start)} {
   TROUPE_CHECK(start_ <= end_);
+  auto readable = end_;
   if (restored.damaged_from) {
-    // What lies below is whole and stays readable. The damage is reported as the watermark and not as the log's end:
-    // consumers beyond it then wait instead of starting over.
-    watermark_ = std::clamp(*restored.damaged_from, start_, end_);
+    readable = durable_ = std::clamp(*restored.damaged_from, start_, end_);
     broken_ = error{errc::storage_damaged,
-                    "the log is damaged from offset " + std::to_string(watermark_.value()) + " on; see the node's log"};
+                    "the log is damaged from offset " + std::to_string(readable.value()) + " on; see the node's log"};
   }
-  led_from_ = watermark_;
+  watermark_ = led_from_ = std::clamp(marked_, start_, readable);
+}
+
+partition_core::partition_core(leader_epoch epoch, topic_settings settings, partition_restored restored, moment at,
+                               replica_set replicas)
+    : partition_core{std::move(settings), std::move(restored), at} {
+  led(epoch, replicas);
+}
+
+// -- roles ------------------------------------------------------------------------------------------------
+
+partition_core::effects partition_core::led(leader_epoch epoch, replica_set replicas) {
+  TROUPE_CHECK(epoch >= epoch_);
+  epoch_ = epoch;
+  leads_ = true;
+  // What lies below damage is whole and stays readable, but nothing above it is ever committed here.
+  led_from_ = damaged() ? durable_ : end_;
+  return replicas_changed(replicas);
+}
+
+partition_core::effects partition_core::followed(leader_epoch epoch, const error& why) {
+  epoch_ = epoch;
+  leads_ = false;
+  return fail_everyone(why);
+}
+
+partition_core::effects partition_core::fail_everyone(const error& why) {
+  effects todo;
+  for (auto* queue : {&for_durable_, &for_watermark_}) fail_all(*queue, why, todo);
+  for (auto& it : std::exchange(watchers_, {})) {
+    fetch_answer answer{std::move(it.answer), {}};
+    answer.outcome.refused = why;
+    todo.fetched.push_back(std::move(answer));
+  }
+  return todo;
+}
+
+partition_core::effects partition_core::replicas_changed(replica_set replicas) {
+  TROUPE_CHECK(leads_);
+  replicas_ = replicas;
+  effects todo;
+  if (!enough_in_sync())
+    fail_all(for_watermark_,
+             {errc::not_enough_replicas_after_append, "too few replicas in sync by now; it may be stored"}, todo);
+  if (!commits_alone()) return todo;
+  auto more = committed(durable_);
+  for (auto& answer : more.produced) todo.produced.push_back(std::move(answer));
+  todo.woken = std::move(more.woken);
+  return todo;
+}
+
+void partition_core::fail_all(wait_queue& queue, const error& why, effects& todo) {
+  for (auto& it : queue) {
+    it.answer.outcome = outcome();
+    it.answer.outcome.refused = why;
+    todo.produced.push_back(std::move(it.answer));
+  }
+  queue.clear();
+}
+
+bool partition_core::damaged() const noexcept {
+  return broken_ && broken_->code == errc::storage_damaged;
+}
+
+/// Whoever leads without followers needs nobody who counts.
+bool partition_core::commits_alone() const noexcept {
+  return leads_ && replicas_.replicas <= 1;
+}
+
+// -- a follower's log -------------------------------------------------------------------------------------
+
+void partition_core::replicated(std::span<const store::batch> batches, wall_time now) {
+  TROUPE_CHECK(!leads_);
+  for (const auto& it : batches) {
+    TROUPE_CHECK(it.base == end_ || (start_ == end_ && it.base < end_ && it.base + it.offsets > end_));
+    epochs_.appended(it.epoch, it.base);
+    end_ = it.base + it.offsets;
+    if (const auto sequences = sequence_range::of(batch_header{it.bytes}))
+      producers_.appended(*sequences, {it.base, end_, it.timestamp_max}, watermark_, now);
+    appended_since_mark_ += it.bytes.size();
+  }
+}
+
+void partition_core::truncated(log_offset end) {
+  TROUPE_CHECK(start_ <= end && end <= end_);
+  end_ = end;
+  durable_ = std::min(durable_, end);
+  watermark_ = std::min(watermark_, end);
+  epochs_.truncated(end);
+  producers_.rolled_back(end);
+  if (marked_ > end) marked_ = start_;  // the log forgets that mark
+  if (damaged()) broken_.reset();
+}
+
+void partition_core::restarted(log_offset start) {
+  start_ = end_ = durable_ = watermark_ = marked_ = start;
+  epochs_.clear();
+  producers_ = {};
+  if (damaged()) broken_.reset();
+}
+
+void partition_core::trimmed(log_offset start) {
+  TROUPE_CHECK(start <= watermark_);
+  if (start > start_) move_start(start);
 }
 
 // -- produce ----------------------------------------------------------------------------------------------
@@ -112,14 +210,14 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
     stamp_append_time(m.records.bytes, now_ms);
     checked.timestamp_max = answer.outcome.append_time_ms = now_ms;
   }
-  if (epochs_.empty() || epochs_.back().epoch < epoch_) epochs_.push_back({epoch_, base});
-  if (sequences) producers_.appended(*sequences, {base, end_, checked.timestamp_max}, durable_, at.wall);
+  epochs_.appended(epoch_, base);
+  if (sequences) producers_.appended(*sequences, {base, end_, checked.timestamp_max}, watermark_, at.wall);
   appended_since_mark_ += m.records.bytes.size();
   todo.append.push_back({base, static_cast<std::int32_t>(header.offsets()), epoch_, checked.timestamp_max,
                          m.records.share(), batch_header::crc_from, header.crc()});
 
   answer.outcome.base = base;
-  if (m.acks == 0)
+  if (m.acks == 0 || (m.acks == 1 && !holds(rule::ack_after_sync)))
     todo.produced.push_back(std::move(answer));
   else
     enqueue(m.acks == 1 ? for_durable_ : for_watermark_, {end_, deadline, std::move(answer)});
@@ -136,10 +234,15 @@ produce::outcome partition_core::outcome() const {
 std::optional<error> partition_core::refuse_early(const produce& m, bool crowded) const {
   if (m.acks < -1 || m.acks > 1)
     return error{errc::invalid_required_acks, "acks must be -1 (all), 0 or 1, not " + std::to_string(m.acks)};
+  if (!leads_) return not_leading();
   if (m.transactional_id) return error{errc::transactions_unavailable, "transactions are not available"};
   if (broken_) return broken_;
   if (crowded) return error{errc::busy, "more waits for the disk than it can take; try again"};
   return {};
+}
+
+error partition_core::not_leading() {
+  return {errc::not_leader, "another replica leads this partition"};
 }
 
 bool partition_core::enough_in_sync() const noexcept {
@@ -163,11 +266,11 @@ void partition_core::answer_below(wait_queue& queue, log_offset reached, effects
 
 partition_core::effects partition_core::durable(log_offset end) {
   TROUPE_CHECK(end <= end_);
+  if (damaged()) return {};  // the log ends above the damage
   durable_ = std::max(durable_, end);
   effects todo;
   answer_below(for_durable_, durable_, todo);
-  const bool damaged = broken_ && broken_->code == errc::storage_damaged;
-  if (replicas_.replicas > 1 || damaged) return todo;
+  if (!commits_alone()) return todo;
   auto more = committed(durable_);
   for (auto& answer : more.produced) todo.produced.push_back(std::move(answer));
   todo.woken = std::move(more.woken);
@@ -175,7 +278,7 @@ partition_core::effects partition_core::durable(log_offset end) {
 }
 
 partition_core::effects partition_core::committed(log_offset watermark) {
-  TROUPE_CHECK(watermark <= durable_);
+  TROUPE_CHECK(watermark <= (holds(rule::watermark_counts_durable) ? durable_ : end_));
   effects todo;
   if (watermark <= watermark_) return todo;
   watermark_ = watermark;
@@ -191,8 +294,9 @@ partition_core::effects partition_core::refused(log_offset end, const error& why
   effects todo;
   if (end >= end_) return todo;
   end_ = end;
+  led_from_ = std::min(led_from_, end);
   producers_.rolled_back(end);
-  while (!epochs_.empty() && epochs_.back().start >= end && epochs_.back().epoch == epoch_) epochs_.pop_back();
+  epochs_.truncated(end);
   for (auto* queue : {&for_durable_, &for_watermark_}) {
     const auto first = std::find_if(queue->begin(), queue->end(), [&](const auto& it) { return it.end > end; });
     for (auto it = first; it != queue->end(); ++it) {
@@ -234,22 +338,8 @@ bool partition_core::waiting() const noexcept {
 }
 
 partition_core::effects partition_core::ended(const error& why) {
-  effects todo;
-  for (auto* queue : {&for_durable_, &for_watermark_}) {
-    for (auto& it : *queue) {
-      it.answer.outcome = outcome();
-      it.answer.outcome.refused = why;
-      todo.produced.push_back(std::move(it.answer));
-    }
-    queue->clear();
-  }
-  for (auto& it : std::exchange(watchers_, {})) {
-    fetch_answer answer{std::move(it.answer), {}};
-    answer.outcome.refused = why;
-    todo.fetched.push_back(std::move(answer));
-  }
   broken_ = why;
-  return todo;
+  return fail_everyone(why);
 }
 
 // -- reading ----------------------------------------------------------------------------------------------
@@ -297,7 +387,9 @@ result<partition_core::effects> partition_core::watch(fetch m, log_offset seen) 
 
 std::optional<list_offsets::outcome> partition_core::offsets_listed(const list_offsets& m) const {
   list_offsets::outcome out;
-  if (auto why = check_epoch(m.current)) {
+  auto why = check_epoch(m.current);
+  if (!why && !leads_) why = not_leading();
+  if (why) {
     out.refused = std::move(why);
     return out;
   }
@@ -310,7 +402,7 @@ std::optional<list_offsets::outcome> partition_core::offsets_listed(const list_o
     default:
       break;
   }
-  if (watermark_ < led_from_) {
+  if (watermark_ < led_from_ && holds(rule::latest_waits_for_epoch_start)) {
     out.refused = error{errc::offset_not_available, "the new leader has not yet committed what it took over"};
   } else if (m.timestamp == list_offsets::latest) {
     out.offset = watermark_;
@@ -325,15 +417,18 @@ std::optional<list_offsets::outcome> partition_core::offsets_listed(const list_o
 
 epoch_end::outcome partition_core::epoch_ended(const epoch_end& m) const {
   epoch_end::outcome out;
-  if (auto why = check_epoch(m.current)) {
+  auto why = check_epoch(m.current);
+  if (!why && !leads_) why = not_leading();
+  if (why) {
     out.refused = std::move(why);
     return out;
   }
   if (m.asked == epoch_) return {{}, epoch_, end_};
   // Unknown in either direction: newer than any, or older than what is left of the log.
-  if (m.asked > epoch_ || epochs_.empty() || m.asked < epochs_.front().epoch) return out;
-  std::tie(out.epoch, out.end) = end_of(m.asked);
-  return out;
+  const auto& known = epochs_.entries();
+  if (m.asked > epoch_ || known.empty() || m.asked < known.front().epoch) return out;
+  const auto found = end_of(m.asked);
+  return {{}, found.epoch, found.end};
 }
 
 std::optional<error> partition_core::check_epoch(leader_epoch callers) const {
@@ -343,23 +438,19 @@ std::optional<error> partition_core::check_epoch(leader_epoch callers) const {
   return error{errc::unknown_epoch, "the leader's epoch is still " + ours};
 }
 
-/// The greatest epoch in the log that is not greater than `asked`, and where its records end; (asked, start) if none.
-std::pair<leader_epoch, log_offset> partition_core::end_of(leader_epoch asked) const {
-  const auto next = std::upper_bound(epochs_.begin(), epochs_.end(), asked,
-                                     [](leader_epoch e, const store::epoch_start& s) { return e < s.epoch; });
-  if (next == epochs_.begin()) return {asked, start_};
-  return {std::prev(next)->epoch, next == epochs_.end() ? end_ : next->start};
+epoch_table::place partition_core::end_of(leader_epoch asked) const {
+  return epochs_.end_of(asked, {start_, end_});
 }
 
 leader_epoch partition_core::epoch_at(log_offset offset) const {
-  const auto next = std::upper_bound(epochs_.begin(), epochs_.end(), offset,
-                                     [](log_offset o, const store::epoch_start& s) { return o < s.start; });
-  return next == epochs_.begin() ? epoch_ : std::prev(next)->epoch;
+  const auto known = epochs_.at(offset);
+  return known == no_epoch ? epoch_ : known;
 }
 
 // -- deleting ---------------------------------------------------------------------------------------------
 
 result<std::optional<log_offset>> partition_core::records_deleted(log_offset before) {
+  if (!leads_) return not_leading();
   if (before == log_offset{-1}) before = watermark_;
   if (before < log_offset{0} || before > watermark_)
     return {errc::offset_out_of_range, "records up to " + std::to_string(before.value()) +
@@ -374,6 +465,7 @@ std::optional<log_offset> partition_core::retained(std::span<const store::extent
   // The clock is looked at each time, also when nothing ages: its steps are noticed between two looks.
   const bool ages = wall_.looked(at);
   if (ages) producers_.expire(at.wall);
+  if (!leads_) return {};  // followers delete what their leader deleted
 
   std::uint64_t bytes = 0;
   for (const auto& it : extents) bytes += it.bytes;
@@ -400,8 +492,7 @@ std::optional<log_offset> partition_core::retained(std::span<const store::extent
 
 void partition_core::move_start(log_offset to) {
   start_ = to;
-  // The epoch that holds the start stays: it says what the first record was written under.
-  while (epochs_.size() > 1 && epochs_[1].start <= start_) epochs_.erase(epochs_.begin());
+  epochs_.trimmed(to);
 }
 
 // -- marks ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/partition/decompressor.hpp"
+#include "actors/partition/epoch_table.hpp"
 #include "actors/partition/partition.hpp"
 #include "actors/partition/producers.hpp"
 #include "runtime/base/ids.hpp"
@@ -41,7 +42,7 @@ struct replica_set {
   std::int32_t replicas{1}, in_sync{1};
 };
 
-/// What a partition's leader starts from.
+/// The log as a replica finds it when it starts.
 struct partition_restored {
   log_offset start, end;
   std::vector<store::epoch_start> epochs;
@@ -50,14 +51,14 @@ struct partition_restored {
   std::optional<log_offset> marked;  ///< place of the mark that `producers` came from
 };
 
-/// The leader's view of one partition: gives out offsets, keeps producers apart, and knows what is stored (`durable`),
-/// what may be read (`watermark`), and who waits for either.
+/// One replica's view of its partition: knows what is stored (`durable`), what may be read (`watermark`), and which
+/// producers wrote it. While it leads it gives out offsets, keeps producers apart, and knows who waits.
 ///
 /// Pure: time comes in as an argument, decisions go out as effects. With a replica set of one what is durable is
-/// committed; with more, whoever counts the replicas calls `committed` and this class does not change.
+/// committed; with more, whoever counts the replicas calls `committed`. Who leads is told as well.
 ///
-///     start <= watermark <= durable <= end        the watermark never moves back
-///     end moves back only by `refused`, and never below `durable`
+///     start <= watermark <= durable <= end        the watermark moves back only by an unclean election's `truncated`
+///     end moves back only by `refused`, never below `durable`, and by `truncated`
 class partition_core {
 public:
   static constexpr std::size_t watchers_max = 10'000;
@@ -79,13 +80,39 @@ public:
     bool empty() const noexcept { return append.empty() && produced.empty() && fetched.empty() && woken.empty(); }
   };
 
+  /// A replica that does not lead yet. Its watermark is the one of the mark, or the log's start.
+  partition_core(topic_settings, partition_restored, moment);
+  /// One that leads from the first moment on.
   partition_core(leader_epoch, topic_settings, partition_restored, moment, replica_set = {});
+
+  // -- roles ----------------------------------------------------------------------------------------------
+
+  /// This replica leads, or leads on, under this epoch. Who waits goes on waiting: the log is still theirs.
+  effects led(leader_epoch, replica_set);
+  /// It does not, or no longer: everyone who waits hears `why`. Reads below the watermark go on.
+  effects followed(leader_epoch, const error& why);
+  /// While it leads. With too few in sync acks=all callers get not_enough_replicas_after_append.
+  effects replicas_changed(replica_set);
+  bool leads() const noexcept { return leads_; }
+
+  // -- a follower's log -----------------------------------------------------------------------------------
+
+  /// Appended as the leader sent them: dense from `end()` on, epochs not falling. Into an empty log the first may reach
+  /// from below its start: a log may start within a batch.
+  void replicated(std::span<const store::batch>, wall_time now);
+  /// The log was cut; below the watermark only after an unclean election. Damage above is gone.
+  void truncated(log_offset end);
+  /// The log was dropped and goes on, empty, at `start`.
+  void restarted(log_offset start);
+  /// The leader deleted what lies below. Not above the watermark.
+  void trimmed(log_offset start);
 
   // -- events ---------------------------------------------------------------------------------------------
 
   /// `crowded`: the disk has more to write than it should. Errors, in this order: invalid_required_acks,
   /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
-  /// those of `producers::check`; later storage_full, storage_failed, timed_out (it may have been stored).
+  /// those of `producers::check`; later storage_full, storage_failed, and, where it may have been stored, timed_out,
+  /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second.
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
@@ -122,7 +149,7 @@ public:
   // -- deleting -------------------------------------------------------------------------------------------
 
   /// The new start, already in force: trim the log to it, then answer. Nothing: it was there already.
-  /// Errors: offset_out_of_range.
+  /// Errors: not_leader, offset_out_of_range.
   result<std::optional<log_offset>> records_deleted(log_offset before);
   /// The new start, if age or size of the log's `extents` (oldest first) say so; already in force.
   std::optional<log_offset> retained(std::span<const store::extent> extents, moment);
@@ -145,7 +172,7 @@ public:
   log_offset watermark() const noexcept { return watermark_; }
   leader_epoch epoch() const noexcept { return epoch_; }
   const troupe::producers& known_producers() const noexcept { return producers_; }
-  const std::vector<store::epoch_start>& epochs() const noexcept { return epochs_; }
+  const epoch_table& epochs() const noexcept { return epochs_; }
 
 private:
   void forget_watchers_over();
@@ -160,20 +187,26 @@ private:
   produce::outcome outcome() const;
   std::optional<error> refuse_early(const produce&, bool crowded) const;
   std::optional<error> check_epoch(leader_epoch callers) const;
-  std::pair<leader_epoch, log_offset> end_of(leader_epoch) const;
+  static error not_leading();
+  epoch_table::place end_of(leader_epoch) const;
   leader_epoch epoch_at(log_offset) const;
   bool enough_in_sync() const noexcept;
+  bool damaged() const noexcept;
+  bool commits_alone() const noexcept;
+  effects fail_everyone(const error& why);
+  void fail_all(wait_queue&, const error& why, effects&);
   void enqueue(wait_queue&, waiting_produce);
   static void answer_below(wait_queue&, log_offset, effects&);
   void move_start(log_offset);
 
-  const leader_epoch epoch_;
+  leader_epoch epoch_{no_epoch};
+  bool leads_{false};
   topic_settings settings_;
   replica_set replicas_;
   log_offset start_, end_, durable_, watermark_;
   /// Where the log ended when this leader took over: below it nothing may be told as latest (KIP-207).
   log_offset led_from_;
-  std::vector<store::epoch_start> epochs_;
+  epoch_table epochs_;
   producers producers_;
   std::optional<error> broken_;  ///< why nothing is appended any more
   wall_trust wall_;

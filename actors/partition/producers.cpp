@@ -87,6 +87,7 @@ void producers::appended(const sequence_range& range, const place& where, log_of
   auto& batches = it.batches;
   std::size_t certain = batches.size();
   while (certain > 0 && batches[certain - 1].where.end > committed) --certain;
+  if (batches.size() - certain > uncommitted_kept) certain = batches.size() - uncommitted_kept;
   if (certain > 0)
     batches.erase(batches.begin(), batches.begin() + static_cast<std::ptrdiff_t>(first_recalled(batches, certain)));
 }

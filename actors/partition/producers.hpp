@@ -45,6 +45,9 @@ class producers {
 public:
   static constexpr std::size_t batches_kept = 5;
   static constexpr std::size_t producers_max = 10'000;
+  /// So many batches of one producer can be rolled back with the five before them still known. A producer that waits
+  /// for acks=all has at most five that are not committed.
+  static constexpr std::size_t uncommitted_kept = 64;
   static constexpr std::chrono::milliseconds idle_max = std::chrono::days{1};
 
   struct place {

@@ -55,8 +55,10 @@ result<store::read_result> read_now(store::log_store& store, log_id log, log_off
   return std::move(*got);
 }
 
-/// Adds the producers of batches from `next` on, and moves it behind them.
-result<void> add_producers(const store::read_result& batches, wall_time now, log_offset& next, producers& known) {
+/// Adds the producers of batches from `next` on, and moves it behind them. What lies above `committed` may be rolled
+/// back.
+result<void> add_producers(const store::read_result& batches, log_offset committed, wall_time now, log_offset& next,
+                           producers& known) {
   for (const auto& slice : batches.slices) {
     header_scan headers{slice};
     while (!headers.done()) {
@@ -65,7 +67,7 @@ result<void> add_producers(const store::read_result& batches, wall_time now, log
       if (header->end() <= next) continue;
       next = header->end();
       if (const auto range = sequence_range::of(*header))
-        known.appended(*range, {header->base(), next, header->timestamp_max()}, next, now);
+        known.appended(*range, {header->base(), next, header->timestamp_max()}, committed, now);
     }
   }
   return {};
@@ -91,10 +93,12 @@ result<partition_restored> restore_partition(store::log_store& store, log_id log
       next = std::max(next, state->last_mark->at);
     }
   }
+  const auto committed = next;
   while (next < readable) {
     const auto from = next;
     const auto batches = read_now(store, log, from, {readable, read_bytes, true});
-    const auto added = batches ? add_producers(*batches, now, next, it.producers) : result<void>{batches.error()};
+    const auto added =
+        batches ? add_producers(*batches, committed, now, next, it.producers) : result<void>{batches.error()};
     if (!added && added.code() == errc::storage_damaged) {
       it.damaged_from = next;
       break;

@@ -11,6 +11,7 @@ std::string_view to_string(errc code) noexcept {
     TROUPE_CASE(fenced_epoch);
     TROUPE_CASE(unknown_epoch);
     TROUPE_CASE(not_enough_replicas);
+    TROUPE_CASE(not_enough_replicas_after_append);
     TROUPE_CASE(offset_not_available);
     TROUPE_CASE(unknown_topic);
     TROUPE_CASE(unknown_topic_id);

@@ -17,6 +17,8 @@ enum class errc : std::uint8_t {  // from 1: to CAF, 0 is no error
   unknown_epoch,
   /// Too few replicas in sync for what the caller asked.
   not_enough_replicas,
+  /// There were enough when it was appended, and are not now: it may be stored.
+  not_enough_replicas_after_append,
   /// The offset exists, but may not be told yet (a new leader that has not committed). Try again.
   offset_not_available,
 

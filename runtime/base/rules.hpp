@@ -69,6 +69,7 @@ enum class rule : std::uint8_t {
   isr_adds_unfenced,              ///< §8
   partition_epoch_checked,        ///< §8
   keep_maximal_isr,               ///< §8: an unknown outcome keeps the union
+  settled_by_partition_epoch,     ///< §8: so does a rejection, until no late copy of the proposal can be accepted
   removal_bumps_leader_epoch,     ///< §2
   clean_election,                 ///< §9
   elr_cleared,                    ///< §6, §8: ELR is emptied once the ISR is large enough

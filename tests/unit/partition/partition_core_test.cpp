@@ -88,7 +88,7 @@ TEST_F(PartitionCore, GivesOutConsecutiveOffsetsAndStampsThem) {
   EXPECT_EQ(header.epoch(), epoch);
   EXPECT_EQ(appended[1].crc, crc32c(appended[1].bytes.view().subspan(21)));
   EXPECT_EQ(core().end(), log_offset{105});
-  EXPECT_EQ(core().epochs(),
+  EXPECT_EQ(core().epochs().entries(),
             (std::vector<store::epoch_start>{{leader_epoch{3}, log_offset{0}}, {epoch, log_offset{100}}}));
 }
 
@@ -227,11 +227,11 @@ TEST_F(PartitionCore, ForgetsTheStartOfItsEpochWithTheBatchThatWasRefused) {
   restored.end = log_offset{10};
   restored.epochs = {{leader_epoch{2}, log_offset{0}}};
   send_records(1);
-  EXPECT_EQ(core().epochs().size(), 2u);
+  EXPECT_EQ(core().epochs().entries().size(), 2u);
   refused(10);
-  EXPECT_EQ(core().epochs().size(), 1u);
+  EXPECT_EQ(core().epochs().entries().size(), 1u);
   send_records(1);
-  EXPECT_EQ(core().epochs().back(), (store::epoch_start{epoch, log_offset{10}}));
+  EXPECT_EQ(core().epochs().entries().back(), (store::epoch_start{epoch, log_offset{10}}));
 }
 
 TEST_F(PartitionCore, AppendsNothingAfterAFailedSync) {
@@ -423,10 +423,10 @@ TEST_F(PartitionCore, DeletesRecordsUpToTheWatermark) {
   EXPECT_EQ(core().records_deleted(log_offset{5}).value(), log_offset{5});
   EXPECT_EQ(core().records_deleted(log_offset{3}).value(), std::nullopt);
   EXPECT_EQ(core().start(), log_offset{5});
-  EXPECT_EQ(core().epochs().size(), 3u);
+  EXPECT_EQ(core().epochs().entries().size(), 3u);
   EXPECT_EQ(core().records_deleted(log_offset{-1}).value(), log_offset{20});
   EXPECT_EQ(core().start(), log_offset{20});
-  EXPECT_EQ(core().epochs().front().epoch, epoch);
+  EXPECT_EQ(core().epochs().entries().front().epoch, epoch);
   fetch m;
   m.from = log_offset{20};
   EXPECT_FALSE(core().fetched(m).outcome.refused);
@@ -663,7 +663,7 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
       while (!disk.empty() && disk.back().batch.base >= durable && random.chance(0.5)) disk.pop_back();
       partition_restored restored;
       restored.end = disk.empty() ? log_offset{0} : disk.back().batch.base + disk.back().batch.offsets;
-      restored.epochs = core->epochs();
+      restored.epochs = core->epochs().entries();
       std::erase_if(restored.epochs, [&](const auto& e) { return e.start >= restored.end; });
       for (const auto& it : disk) {
         const batch_header header{it.batch.bytes};

@@ -57,6 +57,8 @@ std::int16_t to_code(errc error, api_key key, std::int16_t version) noexcept {
       return knows_epochs(key, version) ? code::unknown_leader_epoch : code::not_leader_or_follower;
     case errc::not_enough_replicas:
       return code::not_enough_replicas;
+    case errc::not_enough_replicas_after_append:
+      return code::not_enough_replicas_after_append;
     case errc::offset_not_available:
       return key == api_key::list_offsets && version < 5 ? code::leader_not_available : code::offset_not_available;
 
@@ -145,6 +147,7 @@ std::string_view name_of_code(std::int16_t number) noexcept {
       {code::coordinator_load_in_progress, "COORDINATOR_LOAD_IN_PROGRESS"},
       {code::invalid_topic_exception, "INVALID_TOPIC_EXCEPTION"},
       {code::not_enough_replicas, "NOT_ENOUGH_REPLICAS"},
+      {code::not_enough_replicas_after_append, "NOT_ENOUGH_REPLICAS_AFTER_APPEND"},
       {code::invalid_required_acks, "INVALID_REQUIRED_ACKS"},
       {code::invalid_timestamp, "INVALID_TIMESTAMP"},
       {code::unsupported_version, "UNSUPPORTED_VERSION"},

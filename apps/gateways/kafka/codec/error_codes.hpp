@@ -22,6 +22,7 @@ inline constexpr std::int16_t message_too_large = 10;
 inline constexpr std::int16_t coordinator_load_in_progress = 14;
 inline constexpr std::int16_t invalid_topic_exception = 17;
 inline constexpr std::int16_t not_enough_replicas = 19;
+inline constexpr std::int16_t not_enough_replicas_after_append = 20;
 inline constexpr std::int16_t invalid_required_acks = 21;
 inline constexpr std::int16_t invalid_timestamp = 32;
 inline constexpr std::int16_t unsupported_version = 35;

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <variant>
+#include <vector>
+
+#include "actors/controller/image.hpp"
+#include "runtime/base/bytes.hpp"
+#include "runtime/base/errc.hpp"
+#include "runtime/base/ids.hpp"
+#include "runtime/store/log.hpp"
+
+/// What the replicas of a partition say to each other and to the controller. Any of it may be lost, delayed or
+/// repeated. The envelope says which cluster and which life of which node it comes from; the `seat` is always the one
+/// of the follower (fetches and their answers) or leader (ISR changes) that asks.
+namespace troupe {
+
+/// A node between two of its starts.
+struct node_life {
+  node_id node;
+  std::int64_t epoch{0};
+  friend auto operator<=>(const node_life&, const node_life&) = default;
+};
+
+/// A follower asks its leader for what comes next. It acknowledges: everything below `offset` is durable here.
+struct replica_fetch {
+  store::log_identity seat;
+  leader_epoch epoch;                 ///< the leader's, as the follower knows it
+  std::uint64_t id{0};                ///< comes back in the answer
+  log_offset offset;                  ///< where the follower's log ends
+  leader_epoch last_epoch{no_epoch};  ///< of the last record below; none: the log is empty
+  log_offset watermark;               ///< the follower's: the leader answers at once when it knows better
+  std::uint64_t bytes_max{1 << 20};
+};
+
+struct replica_answer {
+  store::log_identity seat;
+  leader_epoch epoch;  ///< the leader's own
+  std::uint64_t id{0};
+  log_offset offset;  ///< as asked for
+  struct records {
+    log_offset watermark, start;
+    std::vector<shared_bytes> runs;  ///< each one or several whole batches; together dense from `offset` on
+  };
+  /// The logs part within `epoch`, whose records end at `end` here: cut, and ask again.
+  struct divergence {
+    leader_epoch epoch;
+    log_offset end;
+  };
+  /// What was asked for is deleted: drop the log and go on at `start`.
+  struct restart {
+    log_offset start;
+  };
+  /// not_leader, fenced_epoch (the follower's is older), unknown_epoch (it is newer): wait for metadata.
+  struct refusal {
+    errc why;
+  };
+  std::variant<records, divergence, restart, refusal> what;
+};
+
+/// A leader asks the controller for another ISR. The controller takes it only if leader, all epochs, every listed life
+/// and membership match; what it takes always raises the partition epoch, even if the ISR stays as it is.
+struct alter_isr {
+  store::log_identity seat;
+  node_life leader;
+  leader_epoch epoch;
+  std::int64_t partition_epoch{0};
+  std::vector<node_life> isr;  ///< sorted by node
+};
+
+struct alter_isr_answer {
+  enum class outcome : std::uint8_t {
+    accepted,
+    ineligible_replica,  ///< leader and epochs match, but a listed node is fenced, draining, or in another life
+    refused,             ///< anything else: the leader waits for metadata
+  };
+  store::log_identity seat;
+  leader_epoch epoch;               ///< as proposed
+  std::int64_t partition_epoch{0};  ///< as proposed
+  outcome what{outcome::refused};
+  std::optional<partition_state> state{};  ///< accepted: what holds now
+};
+
+/// What the metadata says about one partition, as one replica gets to see it.
+struct assignment {
+  partition_state state;
+  /// The lives of the registered nodes that hold or held a replica; also the reader's own.
+  std::map<node_id, std::int64_t> node_epochs;
+  std::set<node_id> fenced;  ///< fenced or draining: never added to an ISR
+  /// The last epoch whose leader was elected uncleanly: committed records from before may be gone.
+  leader_epoch unclean{no_epoch};
+};
+
+}  // namespace troupe
