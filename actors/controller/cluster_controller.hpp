@@ -17,7 +17,7 @@
 
 namespace troupe {
 
-class draft;
+
 
 /// The controller of a cluster: who is alive, who leads what, who owns which shard, who holds a lease.
 ///

@@ -122,7 +122,11 @@ std::vector<metadata_record> controller::node_started(const metadata_image& imag
   std::vector<metadata_record> records;
   if (image.cluster_id.empty()) records.emplace_back(cluster_formed{new_id_().text()});
   const auto known = image.nodes.find(self.id);
-  if (known != image.nodes.end()) self.node_epoch = known->second.node_epoch;
+  if (known != image.nodes.end()) {
+    self.node_epoch = known->second.node_epoch;
+    self.since = known->second.since;
+    self.last_taken = known->second.last_taken;
+  }
   if (known == image.nodes.end() || !(known->second == self)) {
     // The epoch is the offset that the record is going to have.
     self.node_epoch = image.applied.value() + 1 + static_cast<std::int64_t>(records.size());

@@ -173,6 +173,7 @@ struct shards_changed {
     std::uint32_t shard{0};
     shard_state state;
   };
+  static constexpr std::uint32_t count_max = 65536;
   std::string kind;
   std::uint32_t count{0};
   std::vector<change> changes;
