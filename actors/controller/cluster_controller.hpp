@@ -17,8 +17,6 @@
 
 namespace troupe {
 
-
-
 /// The controller of a cluster: who is alive, who leads what, who owns which shard, who holds a lease.
 ///
 /// Is       active where the metadata quorum is led; everywhere else it does nothing.

@@ -44,7 +44,7 @@ struct decision {
 
 struct controller_defaults {
   std::int32_t partitions{1};
-  std::int16_t replication{1};
+  std::int16_t replication{1};          ///< 0: 3, or as many as there are nodes
   std::int32_t partitions_max{100000};  ///< over all topics of the cluster
   /// Settings of topics that do not override them (node options such as retention), by name.
   setting_map topic_overrides;

@@ -243,7 +243,8 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                      const auto index = static_cast<std::size_t>(change.where.index.value());
                      TROUPE_CHECK(index < open->partitions.size());
                      auto& p = open->partitions[index];
-                     TROUPE_CHECK(change.state.partition_epoch > p.partition_epoch && change.state.epoch >= p.epoch);
+                     TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) ||
+                                  (change.state.partition_epoch > p.partition_epoch && change.state.epoch >= p.epoch));
                      if (p.leader != change.state.leader) taken_from(p.leader);
                      p = change.state;
                    }
@@ -262,8 +263,8 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                    for (const auto& change : r.changes) {
                      TROUPE_CHECK(change.shard < r.count);
                      auto& shard = of_kind[change.shard];
-                     TROUPE_CHECK(change.state.epoch >= shard.epoch &&
-                                  (change.state.epoch > shard.epoch || change.state.owner == shard.owner));
+                     TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) || change.state.epoch > shard.epoch ||
+                                  (change.state.epoch == shard.epoch && change.state.owner == shard.owner));
                      if (shard.owner != change.state.owner) taken_from(shard.owner);
                      shard = change.state;
                      if (!from_snapshot) shard.since = at;

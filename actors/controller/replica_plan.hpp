@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <vector>
 
 #include "actors/controller/image.hpp"
@@ -12,16 +14,33 @@
 /// gives the same plan. Only ACTIVE nodes that are not leaving get replicas.
 namespace troupe {
 
-/// How many replicas a new topic gets when nobody says: 3, or as many as there are nodes.
-std::int16_t default_replication(const metadata_image&);
-/// Nodes that may get replicas.
-std::size_t placeable_nodes(const metadata_image&);
+/// Plans against an image, and remembers what it has given out: plans made with one object do not pile up on a node.
+class replica_plan {
+public:
+  explicit replica_plan(const metadata_image&);
+  replica_plan(metadata_image&&) = delete;  // it is looked at as long as plans are made
 
-/// `count` new partitions with `replicas` nodes each, preferred leader first. Needs that many placeable nodes.
-std::vector<std::vector<node_id>> plan_replicas(const metadata_image&, std::size_t count, std::size_t replicas);
+  /// Nodes that may get replicas.
+  std::size_t nodes() const { return nodes_.size(); }
+  /// How many replicas a new topic gets when nobody says: 3, or as many as there are nodes.
+  std::int16_t usual_replication() const;
 
-/// The nodes of one partition when `without` goes (-1: nobody) and it is to have `replicas` of them: those that stay
-/// keep their order. Fewer, when there are not enough nodes.
-std::vector<node_id> plan_again(const metadata_image&, const partition_ref&, node_id without, std::size_t replicas);
+  /// `count` new partitions with `replicas` nodes each, preferred leader first. Needs that many nodes.
+  std::vector<std::vector<node_id>> fresh(std::size_t count, std::size_t replicas);
+  /// The nodes of a partition when `without` goes (-1: nobody) and it is to have `replicas` of them: those that stay
+  /// keep their order. Fewer, when there are not enough nodes.
+  std::vector<node_id> again(const partition_state&, node_id without, std::size_t replicas);
+
+private:
+  struct carried {
+    const node_info* info{nullptr};
+    std::uint64_t replicas{0}, firsts{0};
+  };
+  void add(node_id, bool first);
+  node_id next(const std::vector<node_id>& chosen) const;
+
+  const metadata_image& image_;
+  std::map<node_id, carried> nodes_;
+};
 
 }  // namespace troupe
