@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "actors/controller/controller.hpp"
+#include "actors/controller/draft.hpp"
 #include "actors/controller/node_messages.hpp"
 #include "actors/controller/shard_plan.hpp"
 
@@ -173,9 +174,6 @@ public:
   using effects = std::vector<effect>;
 
   cluster_controller(options, controller topics);
-  ~cluster_controller();
-  cluster_controller(cluster_controller&&) noexcept;
-  cluster_controller& operator=(cluster_controller&&) noexcept;
 
   // -- the quorum -------------------------------------------------------------------------------------------
 
@@ -221,14 +219,128 @@ public:
   std::optional<instant> last_grant(node_id) const;
 
 private:
-  struct watched;
-  struct shard_move;
-  struct waiting;
+  /// What only memory knows of a node's present life.
+  struct watched {
+    std::int64_t epoch{-1};
+    instant heard;
+    bool ready{false}, wants_to_stop{false}, farewell{false};
+    bool reset{false}, refused{false};  ///< our own link to it
+    struct report {
+      instant until;
+      suspicion_cause why{};
+    };
+    std::map<node_id, report> suspected_by;
+    std::map<node_id, instant> unreachable_for;  ///< whose fetches do not arrive; counts until then
+  };
+  struct waiting {
+    ticket from{0};
+    std::variant<registration, isr_change, request> what;
+  };
+  using verdict = decltype(answer::what);
+  /// What the asker hears once the batch is applied.
+  using reply = std::function<verdict(const metadata_image&)>;
+  struct batch {
+    std::uint64_t number{0};
+    std::vector<std::pair<waiting, reply>> replies;
+    std::vector<noted> notes;
+  };
+  struct shard_id {
+    std::string kind;
+    std::uint32_t shard{0};
+    friend auto operator<=>(const shard_id&, const shard_id&) = default;
+  };
+  struct shard_move {
+    node_id to;
+    life from;
+    std::int32_t epoch{0};
+    instant give_up, say_again;
+  };
+  struct known_end {
+    std::int64_t node_epoch{-1};
+    leader_epoch last_epoch{no_epoch};
+    log_offset end;
+  };
+
+  // cluster_controller.cpp: life, queue, batches
+  void start_if_applied();
+  void drive(instant now, effects&);
+  void serve_waiting(draft&, batch&, instant now);
+  void conclude(batch&&, proposal_outcome, effects&);
+  void enqueue(waiting, effects&);
+  static verdict refusal(const waiting&, errc why);
+  bool full(const draft& d) const { return d.size() >= options_.batch_changes_max; }
+
+  // cluster_nodes.cpp: who is alive, who holds a lease
+  void watch_all(instant at);
+  bool may_grant(const node_info&, const heartbeat&, instant now) const;
+  bool own_gone(const watched&) const;
+  bool to_be_fenced(const metadata_image&, const node_info&, instant now) const;
+  bool fence(draft&, const node_info&, const std::function<bool(const partition_ref&)>& forgets, instant now);
+  void fence_silent(draft&, batch&, instant now);
+  void activate_ready(draft&, batch&, instant now);
+  std::optional<reply> judge(draft&, batch&, const registration&, instant now);
+  void drain(draft&, batch&);
+  void remove_empty(draft&, batch&, const std::set<node_id>& holding);
+  bool unreachable(const metadata_image&, node_id) const;
+  void say_voters(effects&);
+
+  // cluster_partitions.cpp: leaders, ISRs, replica plans
+  partition_plan::facts facts_of(const metadata_image&, const topic&) const;
+  std::optional<reply> judge(draft&, const isr_change&);
+  bool draining(const metadata_image&) const;
+  std::optional<node_id> longest(const metadata_image&, const partition_ref&, const partition_state&,
+                                 const partition_plan::facts&) const;
+  void keep_partitions(draft&, batch&, instant now);
+  void balance_leaders(draft&);
+
+  // cluster_requests.cpp
+  reply decide(draft&, request&);
+  result<void> decide(draft&, const reassign::item&);
+  result<void> decide(draft&, const partition_ref&);
+  result<void> decide(draft&, const remove_node&);
+
+  // cluster_shards.cpp
+  std::vector<node_info> place_for_shards(const metadata_image&) const;
+  bool lease_over(const life&, instant now) const;
+  shard_state handed_on(const metadata_image&, const shard_state&, node_id to, instant now) const;
+  void leave_shards(draft&, const node_info& loser, instant now);
+  void keep_shards(draft&, batch&, instant now, effects&);
+  void move_shards(draft&, batch&, instant now, effects&);
+
+  static constexpr std::size_t internal_replicas = 3;
+  static constexpr ms release_every{1000};
+  static constexpr ms look_every{200};
 
   options options_;
   controller topics_;
   std::shared_ptr<const metadata_image> image_;
-  bool works_{false};
+
+  bool elected_{false}, works_{false}, handing_over_{false};
+  meta_offset no_op_{-1};
+  instant now_, elected_at_, last_tick_;
+  std::optional<instant> quorum_heard_;
+
+  std::map<node_id, watched> nodes_;
+  std::map<life, instant> granted_;  ///< of those whose lease may still run
+  std::set<life> ended_;             ///< no such process any more, so no lease either
+  std::set<node_id> fencing_;        ///< some of it is written, or about to be
+  std::set<node_id> drained_;        ///< nothing left that another node could take
+  std::deque<waiting> queue_;
+  std::optional<batch> in_flight_;
+  std::uint64_t batches_{0};
+  bool look_again_{true};            ///< something has changed for partitions since all were looked at
+  instant look_at_{instant::max()};  ///< something may have: look, but not at every heartbeat
+  instant balance_at_;
+  std::map<partition_ref, std::map<node_id, known_end>> log_ends_;
+  std::set<partition_ref> leaderless_;  ///< said so
+
+  std::map<shard_id, shard_move> moves_;
+  std::map<shard_id, shard_released> released_;
+  std::vector<life> shard_owners_;  ///< who could own shards when last looked
+  instant next_moves_at_, drain_moves_at_;
+
+  std::vector<voter> voters_;
+  std::optional<std::vector<voter>> voters_said_;
 };
 
 }  // namespace troupe

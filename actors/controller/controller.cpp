@@ -117,7 +117,7 @@ result<void> check_topic_name(std::string_view name) {
 
 std::vector<metadata_record> controller::node_started(const metadata_image& image, node_info self) const {
   std::vector<metadata_record> records;
-  if (image.cluster_id.empty()) records.emplace_back(cluster_formed{new_id_().text()});
+  if (image.cluster_id.empty()) records.push_back(form_cluster());
   const auto known = image.nodes.find(self.id);
   if (known != image.nodes.end()) {
     self.node_epoch = known->second.node_epoch;

@@ -65,6 +65,8 @@ public:
   explicit controller(controller_defaults defaults, id_source new_id = &uuid::random)
       : defaults_{std::move(defaults)}, new_id_{std::move(new_id)} {}
 
+  /// The first record of a cluster.
+  metadata_record form_cluster() const { return cluster_formed{new_id_().text()}; }
   /// This node starts: what has to be written before it serves. Nothing, when it is registered as it is now.
   std::vector<metadata_record> node_started(const metadata_image&, node_info) const;
 

@@ -86,8 +86,8 @@ public:
   };
   /// `at_once`: one is new, so the controller is told now.
   effects suspects(instant now, std::vector<suspicion>, bool at_once);
-  /// Leaders that this node's fetches do not reach, until said anew.
-  effects cannot_reach(std::vector<life>);
+  /// Leaders that this node's fetches do not reach, for the next heartbeats, until said anew.
+  void cannot_reach(std::vector<life>);
   effects tick(instant now);
   /// Leave in order (a signal, or an operator).
   effects stop(instant now);
@@ -105,21 +105,24 @@ public:
   std::optional<instant> without_lease_since(instant now) const noexcept;
 
 private:
-  effects beat(instant now);
+  bool beats() const { return stage_ == stage::catching_up || stage_ == stage::serving || stage_ == stage::draining; }
+  bool ended() const { return stage_ == stage::marking || stage_ == stage::stopped; }
   void ask_to_register(instant now, effects&);
-  void finish(effects&);
+  void become(instant now, std::int64_t epoch, const std::string& cluster_id, effects&);
+  void beat(instant now, effects&);
+  void finish(instant now, effects&);
+  void give_up(error why, instant now, effects&);
 
-  const options options_;
+  options options_;
   random_source random_;
   stage stage_{stage::recovering};
   registration registration_;
   life self_;
   meta_offset applied_{-1};
-  instant lease_end_;
+  instant began_, lease_end_;
   std::optional<node_id> controller_;
   std::vector<node_id> peers_;
   instant next_send_, answered_at_, drain_until_;
-  bool told_to_stop_{false};
   std::vector<suspicion> suspicions_;
   std::vector<life> unreachable_;
 };

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -8,9 +7,10 @@
 
 namespace troupe {
 
-/// Who is to own each of the `present.size()` shards of `kind`. `present`: who owns them now, -1: nobody; `nodes`: who
-/// may, sorted by id, never empty. The same arguments give the same answer.
-using shard_plan = std::function<std::vector<node_id>(std::string_view kind, const std::vector<node_id>& present,
-                                                      const std::vector<node_info>& nodes)>;
+/// Who is to own each of the `present.size()` shards of `kind`. `present`: who owns them now; -1, or a node that is not
+/// among `nodes`: it needs another. `nodes`: who may, by id, not empty. A shard stays where it is unless its node has
+/// more than its share. The same arguments give the same answer.
+std::vector<node_id> place_shards(std::string_view kind, const std::vector<node_id>& present,
+                                  const std::vector<node_info>& nodes);
 
 }  // namespace troupe
