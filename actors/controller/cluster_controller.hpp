@@ -275,7 +275,7 @@ private:
   bool may_grant(const node_info&, const heartbeat&, instant now) const;
   bool own_gone(const watched&) const;
   bool to_be_fenced(const metadata_image&, const node_info&, instant now) const;
-  bool fence(draft&, const node_info&, const std::function<bool(const partition_ref&)>& forgets, instant now);
+  bool fence(draft&, batch&, const node_info&, const std::function<bool(const partition_ref&)>& forgets, instant now);
   void fence_silent(draft&, batch&, instant now);
   void activate_ready(draft&, batch&, instant now);
   std::optional<reply> judge(draft&, batch&, const registration&, instant now);

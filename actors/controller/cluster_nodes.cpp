@@ -135,7 +135,7 @@ bool cluster_controller::to_be_fenced(const metadata_image& image, const node_in
 }
 
 /// Out of every ISR, leadership and shard. False: there is more than fits into this batch.
-bool cluster_controller::fence(draft& d, const node_info& node,
+bool cluster_controller::fence(draft& d, batch& b, const node_info& node,
                                const std::function<bool(const partition_ref&)>& forgets, instant now) {
   fencing_.insert(node.id);
   look_again_ = true;
@@ -143,8 +143,9 @@ bool cluster_controller::fence(draft& d, const node_info& node,
     if (full(d)) return false;
     if (!p.has_replica(node.id)) return true;
     const auto facts = facts_of(d.image(), t);
-    d.set(where,
-          forgets(where) ? partition_plan::forgot(p, facts, node.id) : partition_plan::fenced(p, facts, node.id));
+    auto after = forgets(where) ? partition_plan::forgot(p, facts, node.id) : partition_plan::fenced(p, facts, node.id);
+    if (after.unclean_epoch != p.unclean_epoch) b.notes.push_back({noted::event::possible_loss, after.leader, where});
+    d.set(where, std::move(after));
     return true;
   });
   if (full(d)) return false;
@@ -164,7 +165,7 @@ void cluster_controller::fence_silent(draft& d, batch& b, instant now) {
     if (holds(rule::gone_needs_both) ? own_gone(w) && peer_gone : own_gone(w) || peer_gone)
       ended_.insert({id, node.node_epoch});
     if (!fence(
-            d, node, [](const auto&) { return false; }, now))
+            d, b, node, [](const auto&) { return false; }, now))
       return;
     d.add(node_changed{id, node_state::fenced, node.leaving});
     b.notes.push_back({noted::event::fenced, id, {}});
@@ -207,7 +208,7 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, bat
       const auto forgets = [&](const partition_ref& where) {
         return forgets_all || (damaged.contains(where) && holds(rule::damaged_never_leads));
       };
-      if (!fence(d, *known, forgets, now)) return std::nullopt;
+      if (!fence(d, b, *known, forgets, now)) return std::nullopt;
     }
   }
 

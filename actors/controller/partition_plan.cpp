@@ -90,7 +90,10 @@ bool drop(partition_state& p, const facts& f, const nodes& go) {
   std::erase_if(after.replicas, [&](const replica& r) { return has(go, r.node); });
   for (auto* list : {&after.isr, &after.elr, &after.last_known_elr, &after.adding, &after.removing})
     std::erase_if(*list, [&](node_id n) { return has(go, n); });
-  const bool needed = std::ranges::any_of(go, [&](node_id n) { return p.in_sync(n) || has(p.elr, n); });
+  // When nobody else is known to have anything, also those that may have lost some are needed.
+  const bool last_hope = p.isr.empty() && p.elr.empty();
+  const bool needed = std::ranges::any_of(
+      go, [&](node_id n) { return p.in_sync(n) || has(p.elr, n) || (last_hope && has(p.last_known_elr, n)); });
   if (holds(rule::reassign_keeps_min_isr) && needed && !enough(after, f)) return false;
   settle(after, f, {});
   if (has(go, after.leader)) {

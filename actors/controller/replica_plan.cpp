@@ -28,7 +28,7 @@ void replica_plan::add(node_id node, bool first) {
 }
 
 /// The best node for the next replica of a partition that `chosen` hold already; -1: there is none.
-node_id replica_plan::next(const std::vector<node_id>& chosen) const {
+node_id replica_plan::next(const std::vector<node_id>& chosen, node_id without) const {
   const auto in_rack = [&](std::string_view rack) {
     return std::ranges::count_if(chosen, [&](node_id n) {
       const auto* info = image_.node(n);
@@ -44,7 +44,7 @@ node_id replica_plan::next(const std::vector<node_id>& chosen) const {
   };
   const std::pair<const node_id, carried>* best = nullptr;
   for (const auto& candidate : nodes_)
-    if (std::ranges::find(chosen, candidate.first) == chosen.end() &&
+    if (candidate.first != without && std::ranges::find(chosen, candidate.first) == chosen.end() &&
         (best == nullptr || better(candidate.second, best->second)))
       best = &candidate;
   return best == nullptr ? node_id{-1} : best->first;
@@ -55,7 +55,7 @@ std::vector<std::vector<node_id>> replica_plan::fresh(std::size_t count, std::si
   std::vector<std::vector<node_id>> plan(count);
   for (auto& of_one : plan)
     while (of_one.size() < replicas) {
-      const auto node = next(of_one);
+      const auto node = next(of_one, node_id{-1});
       add(node, of_one.empty());
       of_one.push_back(node);
     }
@@ -67,7 +67,7 @@ std::vector<node_id> replica_plan::again(const partition_state& p, node_id witho
   for (const auto& r : p.replicas)
     if (r.node != without && std::ranges::find(p.removing, r.node) == p.removing.end()) plan.push_back(r.node);
   while (plan.size() < replicas) {
-    const auto node = next(plan);
+    const auto node = next(plan, without);
     if (node.value() < 0) break;
     add(node, plan.empty());
     plan.push_back(node);

@@ -37,7 +37,7 @@ private:
     std::uint64_t replicas{0}, firsts{0};
   };
   void add(node_id, bool first);
-  node_id next(const std::vector<node_id>& chosen) const;
+  node_id next(const std::vector<node_id>& chosen, node_id without) const;
 
   const metadata_image& image_;
   std::map<node_id, carried> nodes_;

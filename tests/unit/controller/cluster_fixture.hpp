@@ -99,6 +99,7 @@ public:
   bool quorum{true};
   std::size_t batches{0};
   std::string broken;  ///< what `disorder` found first
+  std::function<void(const metadata_image&)> committed = [](const metadata_image&) {};
 
   void take(controller_t::effects todo) {
     for (auto& e : todo) {
@@ -128,6 +129,7 @@ public:
       if (broken.empty()) broken = disorder(*image, *after);
       image = std::move(after);
       ++batches;
+      committed(*image);
       take(core.applied(now, image));
       take(core.proposal_ended(now, batch.batch, controller_t::proposal_outcome::done));
     }
@@ -204,7 +206,7 @@ public:
     for (int id = 1; id <= count; ++id) join(id);
   }
   /// Time passes; everybody who is up says so every half second.
-  void run(std::chrono::milliseconds time) {
+  void run(boot_clock::duration time) {
     const auto end = now + time;
     while (now < end) {
       const auto step = std::min<boot_clock::duration>(end - now, 100ms);
