@@ -54,6 +54,8 @@ troupe_test(membership USES troupe_membership_removable LABELS unit)
 troupe_test(entities USES troupe_entities_removable LABELS unit)
 troupe_test(partition USES troupe_partition LABELS unit)
 troupe_test(controller USES troupe_controller LABELS unit)
+# With rules that can be removed: each must be missed.
+troupe_test(controller_rules USES troupe_controller_removable LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)
 if(TROUPE_ACTORS)
