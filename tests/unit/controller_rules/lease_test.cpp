@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr int voters = 3, hosts = 2;
-constexpr std::uint32_t shards = 2;
+constexpr std::uint32_t shards = 4;
 constexpr auto tick = 10ms;
 
 class storm {
