@@ -17,6 +17,10 @@ struct MetadataRecord {
     topicConfigured @5 :TopicConfigured;
     producerIdsReserved @6 :Int64;  # ids below this one have been given away
     epochRetired @7 :EpochRetired;
+    partitionsChanged @8 :List(PartitionChange);
+    nodeChanged @9 :NodeChanged;
+    shardsChanged @10 :ShardsChanged;
+    votersWanted @11 :Int32;
   }
 }
 
@@ -33,10 +37,26 @@ struct ClusterFormed {
 
 struct Node {
   id @0 :Int32;
-  epoch @1 :Int64;  # the offset of this record when it was first written
+  epoch @1 :Int64;  # the offset of this record when it was first written; -1: it is being written now
   kafkaHost @2 :Text;
   kafkaPort @3 :UInt16;
   rack @4 :Text;
+  peerHost @5 :Text;
+  peerPort @6 :UInt16;
+  disk @7 :Uuid;
+  start @8 :UInt64;            # which start of the disk
+  weight @9 :UInt16 = 1;
+  state @10 :UInt8;            # 0 active, 1 fenced, 2 draining, 3 removed
+  leaving @11 :Bool;
+  unclean @12 :Bool;           # may have lost what it acknowledged
+  since @13 :Int64 = -1;       # this and the next count in snapshots only
+  lastTaken @14 :Int64 = -1;
+}
+
+struct NodeChanged {
+  id @0 :Int32;
+  state @1 :UInt8;  # as Node.state
+  leaving @2 :Bool;
 }
 
 struct Replica {
@@ -50,6 +70,38 @@ struct Partition {
   leader @2 :Int32;  # -1: none
   leaderEpoch @3 :Int32;
   partitionEpoch @4 :Int64;
+  adding @5 :List(Int32);
+  removing @6 :List(Int32);
+  elr @7 :List(Int32);
+  lastKnownElr @8 :List(Int32);
+  uncleanEpoch @9 :Int32 = -1;
+}
+
+# The partition as it is from now on. The changes of one topic stand together.
+struct PartitionChange {
+  topic @0 :Uuid;
+  index @1 :Int32;
+  state @2 :Partition;
+}
+
+struct Shard {
+  owner @0 :Int32;  # -1: nobody
+  epoch @1 :Int32;
+  active @2 :Bool;
+  formerNode @3 :Int32 = -1;  # whose lease has to end before it is active
+  formerEpoch @4 :Int64 = -1;
+  since @5 :Int64 = -1;       # counts in snapshots only
+}
+
+struct ShardChange {
+  shard @0 :UInt32;
+  state @1 :Shard;
+}
+
+struct ShardsChanged {
+  kind @0 :Text;
+  count @1 :UInt32;  # of all shards of the kind
+  changes @2 :List(ShardChange);
 }
 
 struct Setting {

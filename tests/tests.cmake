@@ -64,6 +64,8 @@ troupe_test(partition USES troupe_partition SOURCES ${partition_tests} LABELS un
 troupe_test(replication_storm USES troupe_partition_removable LABELS unit TIMEOUT 300
             SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/partition/replication_storm_test.cpp)
 troupe_test(controller USES troupe_controller LABELS unit)
+# With rules that can be removed: each must be missed.
+troupe_test(controller_rules USES troupe_controller_removable LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)
 if(TROUPE_ACTORS)

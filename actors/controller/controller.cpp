@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "actors/controller/replica_plan.hpp"
 #include "runtime/base/check.hpp"
 
 /// Each entrance walks the items of its request in order and, besides the image, looks at what the items before have
@@ -12,6 +13,7 @@ namespace troupe {
 namespace {
 
 using seats = std::vector<std::vector<node_id>>;
+constexpr std::string_view min_insync_setting = "min.insync.replicas";
 
 // Names come from outside: whole where they may be one, cut where they cannot.
 std::string quoted(std::string_view text) {
@@ -24,28 +26,20 @@ std::string folded(std::string name) {
   return name;
 }
 
-std::vector<partition_state> partitions_of(const seats& assignments, leader_epoch epoch) {
+/// Who does not serve now has nothing of the new partitions, and is not in sync until it has caught up.
+std::vector<partition_state> partitions_of(const metadata_image& image, const seats& assignments, leader_epoch epoch) {
   std::vector<partition_state> partitions;
   partitions.reserve(assignments.size());
   for (const auto& nodes : assignments) {
     auto& p = partitions.emplace_back();
-    for (auto node : nodes) p.replicas.push_back({node, 0});
-    p.isr = nodes;
-    p.leader = nodes.front();
+    for (auto node : nodes) {
+      p.replicas.push_back({node, 0});
+      if (image.nodes.at(node).state == node_state::active) p.isr.push_back(node);
+    }
+    p.leader = p.isr.front();
     p.epoch = epoch;
   }
   return partitions;
-}
-
-/// `count` partitions in turn over the nodes, beginning at the `first`th; the replicas of one on neighbours.
-seats spread(const metadata_image& image, std::size_t first, std::size_t count, std::size_t replicas) {
-  std::vector<node_id> nodes;
-  for (const auto& [id, info] : image.nodes) nodes.push_back(id);
-  TROUPE_CHECK(replicas >= 1 && replicas <= nodes.size());
-  seats all(count);
-  for (std::size_t p = 0; p < count; ++p)
-    for (std::size_t r = 0; r < replicas; ++r) all[p].push_back(nodes[(first + p + r) % nodes.size()]);
-  return all;
 }
 
 /// `width`: how many replicas each partition must have.
@@ -57,11 +51,14 @@ result<void> check_assignments(const metadata_image& image, const seats& assignm
                                             " replicas, one is assigned to " + std::to_string(nodes.size()) + " nodes"};
     std::set<node_id> distinct;
     for (auto node : nodes) {
-      if (!image.nodes.contains(node))
+      const auto* info = image.node(node);
+      if (info == nullptr || info->state == node_state::removed || info->leaving)
         return {errc::invalid_assignment, "there is no node " + std::to_string(node.value())};
       if (!distinct.insert(node).second)
         return {errc::invalid_assignment, "node " + std::to_string(node.value()) + " is named twice for one partition"};
     }
+    if (std::ranges::none_of(nodes, [&](node_id n) { return image.node(n)->state == node_state::active; }))
+      return {errc::invalid_assignment, "a partition is assigned only to nodes that do not serve now"};
   }
   return {};
 }
@@ -120,9 +117,13 @@ result<void> check_topic_name(std::string_view name) {
 
 std::vector<metadata_record> controller::node_started(const metadata_image& image, node_info self) const {
   std::vector<metadata_record> records;
-  if (image.cluster_id.empty()) records.emplace_back(cluster_formed{new_id_().text()});
+  if (image.cluster_id.empty()) records.push_back(form_cluster());
   const auto known = image.nodes.find(self.id);
-  if (known != image.nodes.end()) self.node_epoch = known->second.node_epoch;
+  if (known != image.nodes.end()) {
+    self.node_epoch = known->second.node_epoch;
+    self.since = known->second.since;
+    self.last_taken = known->second.last_taken;
+  }
   if (known == image.nodes.end() || !(known->second == self)) {
     // The epoch is the offset that the record is going to have.
     self.node_epoch = image.applied.value() + 1 + static_cast<std::int64_t>(records.size());
@@ -139,6 +140,7 @@ controller::plan controller::create_topics(const metadata_image& image, const st
   if (std::ranges::any_of(asked, [](const new_topic& t) { return t.name.find_first_of("._") != std::string::npos; }))
     for (const auto& [name, t] : image.topics) by_folded.emplace(folded(name), name);
   auto partitions_total = image.partition_count;
+  replica_plan planner{image};
 
   const auto decide = [&](const new_topic& want) -> result<topic> {
     if (auto name = check_topic_name(want.name); !name) return name.error();
@@ -159,7 +161,8 @@ controller::plan controller::create_topics(const metadata_image& image, const st
       assignments = want.assignments;
     } else {
       const auto count = want.partitions == -1 ? defaults_.partitions : want.partitions;
-      const auto replicas = want.replication == -1 ? defaults_.replication : want.replication;
+      const auto by_default = defaults_.replication > 0 ? defaults_.replication : planner.usual_replication();
+      const auto replicas = want.replication == -1 ? by_default : want.replication;
       if (count < 1)
         return {errc::invalid_partitions, "a topic has at least 1 partition, not " + std::to_string(count)};
       if (partitions_total + static_cast<std::size_t>(count) > static_cast<std::size_t>(defaults_.partitions_max))
@@ -167,22 +170,32 @@ controller::plan controller::create_topics(const metadata_image& image, const st
                 too_many(partitions_total + static_cast<std::size_t>(count), defaults_.partitions_max)};
       if (replicas < 1)
         return {errc::invalid_replication, "a partition has at least 1 replica, not " + std::to_string(replicas)};
-      if (static_cast<std::size_t>(replicas) > image.nodes.size())
+      if (static_cast<std::size_t>(replicas) > planner.nodes())
         return {errc::invalid_replication, std::to_string(replicas) + " replicas of a partition need as many nodes, " +
-                                               "the cluster has " + std::to_string(image.nodes.size())};
-      assignments =
-          spread(image, partitions_total, static_cast<std::size_t>(count), static_cast<std::size_t>(replicas));
+                                               "the cluster has " + std::to_string(planner.nodes())};
+      assignments = planner.fresh(static_cast<std::size_t>(count), static_cast<std::size_t>(replicas));
     }
 
     auto overrides = want.overrides;
     for (const auto& [name, value] : defaults_.topic_overrides)
       if (const auto* setting = find_topic_setting(name); setting && setting->fixed_at_creation)
         overrides.emplace(name, value);
+    // With copies it decides who may be elected, so it is written down: leader and controller must go by the same.
+    if (const auto width = assignments.front().size(); width > 1) {
+      const auto configured = defaults_.topic_overrides.find(min_insync_setting);
+      if (configured != defaults_.topic_overrides.end())
+        overrides.emplace(min_insync_setting, configured->second);
+      else if (width >= 3)
+        overrides.emplace(min_insync_setting, "2");
+    }
     auto settings = parse_topic_settings(overrides);
     if (!settings) return settings.error();
-    return topic{
-        new_id_(), want.name, false, partitions_of(assignments, image.first_epoch(want.name)), std::move(overrides),
-        *settings};
+    return topic{new_id_(),
+                 want.name,
+                 false,
+                 partitions_of(image, assignments, image.first_epoch(want.name)),
+                 std::move(overrides),
+                 *settings};
   };
 
   for (const auto& want : asked) {
@@ -241,6 +254,7 @@ controller::plan controller::create_partitions(const metadata_image& image, cons
   plan out;
   const auto twice = repeated(asked, [](const growth& g) { return g.name; });
   auto partitions_total = image.partition_count;
+  replica_plan planner{image};
 
   const auto decide = [&](const growth& want, const std::shared_ptr<const topic>& found) -> result<seats> {
     if (twice.contains(want.name)) return {errc::invalid_request, "the request names " + quoted(want.name) + " twice"};
@@ -254,12 +268,13 @@ controller::plan controller::create_partitions(const metadata_image& image, cons
     const auto more = static_cast<std::size_t>(want.count) - has;
     if (partitions_total + more > static_cast<std::size_t>(defaults_.partitions_max))
       return {errc::invalid_partitions, too_many(partitions_total + more, defaults_.partitions_max)};
-    const auto width = found->partitions.front().replicas.size();
+    const auto& first = found->partitions.front();
+    const auto width = first.replicas.size() - first.removing.size();
     if (!want.assignments) {
-      if (width > image.nodes.size())
+      if (width > planner.nodes())
         return {errc::invalid_replication, std::to_string(width) + " replicas of a partition need as many nodes, " +
-                                               "the cluster has " + std::to_string(image.nodes.size())};
-      return spread(image, partitions_total, more, width);
+                                               "the cluster has " + std::to_string(planner.nodes())};
+      return planner.fresh(more, width);
     }
     if (want.assignments->size() != more)
       return {errc::invalid_assignment, std::to_string(more) + " partitions are new, " +
@@ -276,7 +291,7 @@ controller::plan controller::create_partitions(const metadata_image& image, cons
       decision.refused = assignments.error();
       continue;
     }
-    auto added = partitions_of(*assignments, image.first_epoch(want.name));
+    auto added = partitions_of(image, *assignments, image.first_epoch(want.name));
     partitions_total += added.size();
     if (validate_only) {
       auto after = std::make_shared<topic>(*found);

@@ -44,7 +44,7 @@ struct decision {
 
 struct controller_defaults {
   std::int32_t partitions{1};
-  std::int16_t replication{1};
+  std::int16_t replication{1};          ///< 0: 3, or as many as there are nodes
   std::int32_t partitions_max{100000};  ///< over all topics of the cluster
   /// Settings of topics that do not override them (node options such as retention), by name.
   setting_map topic_overrides;
@@ -65,6 +65,8 @@ public:
   explicit controller(controller_defaults defaults, id_source new_id = &uuid::random)
       : defaults_{std::move(defaults)}, new_id_{std::move(new_id)} {}
 
+  /// The first record of a cluster.
+  metadata_record form_cluster() const { return cluster_formed{new_id_().text()}; }
   /// This node starts: what has to be written before it serves. Nothing, when it is registered as it is now.
   std::vector<metadata_record> node_started(const metadata_image&, node_info) const;
 

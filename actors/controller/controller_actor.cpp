@@ -108,7 +108,8 @@ private:
 std::string_view name_of(const metadata_record& record) {
   constexpr std::string_view names[] = {"cluster_formed",        "node_registered",  "topic_created",
                                         "topic_deleted",         "partitions_added", "topic_configured",
-                                        "producer_ids_reserved", "epoch_retired"};
+                                        "producer_ids_reserved", "epoch_retired",    "partitions_changed",
+                                        "node_changed",          "shards_changed",   "voters_wanted"};
   static_assert(std::size(names) == std::variant_size_v<metadata_record>);
   return names[record.index()];
 }

@@ -39,6 +39,10 @@ constexpr topic_setting table[] = {
      "Old segments of a partition go when it holds more than this many bytes. -1: no limit."},
     {"retention.ms", kind::int64, "1209600000",
      "Records go, a segment at a time, when they are older than this. -1: they are kept for ever."},
+    {"unclean.leader.election.enable", kind::boolean, "false",
+     "\"true\": when no replica is left that holds every acknowledged record, one that may lack some is elected at "
+     "once "
+     "and they are lost. \"false\": the partition waits."},
 };
 
 error wrong(std::string_view name, std::string_view value, std::string_view allowed) {
@@ -120,6 +124,9 @@ result<void> take(topic_settings& to, std::string_view name, std::string_view va
     auto n = in(positive_or_unlimited);
     if (!n) return n.error();
     to.retention = unless_unlimited<std::chrono::milliseconds>(*n);
+  } else if (name == "unclean.leader.election.enable") {
+    if (value != "true" && value != "false") return wrong(name, value, "true, false");
+    to.unclean_election = value == "true";
   } else {
     std::string known;
     for (const auto& setting : table) known.append(known.empty() ? "" : ", ").append(setting.name);

@@ -27,6 +27,7 @@ struct topic_settings {
   std::chrono::milliseconds timestamp_after_max{std::chrono::hours{1}};
   std::int32_t min_insync_replicas{1};
   flush durability{flush::group};
+  bool unclean_election{false};  ///< a leader with loss rather than none
 
   friend bool operator==(const topic_settings&, const topic_settings&) = default;
 };

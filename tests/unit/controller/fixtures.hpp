@@ -44,6 +44,9 @@ inline void expect_same(const metadata_image& a, const metadata_image& b) {
   EXPECT_EQ(a.next_producer_id, b.next_producer_id);
   EXPECT_EQ(a.retired_epochs, b.retired_epochs);
   EXPECT_EQ(a.retired_floor, b.retired_floor);
+  EXPECT_EQ(a.shards, b.shards);
+  EXPECT_EQ(a.voter_count, b.voter_count);
+  EXPECT_EQ(a.hash(), b.hash());
   ASSERT_EQ(a.topics.size(), b.topics.size());
   for (auto x = a.topics.begin(), y = b.topics.begin(); x != a.topics.end(); ++x, ++y) {
     EXPECT_EQ(x->first, y->first);

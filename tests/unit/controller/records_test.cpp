@@ -15,6 +15,28 @@ const std::vector<partition_state> two_partitions{
     {{{node_id{2}, 1}}, {}, node_id{-1}, leader_epoch{0}, 0},
 };
 
+partition_state whole_partition() {
+  auto p = two_partitions[0];
+  p.adding = {node_id{2}};
+  p.removing = {node_id{1}};
+  p.elr = {node_id{2}};
+  p.last_known_elr = {node_id{9}};
+  p.unclean_epoch = leader_epoch{2};
+  return p;
+}
+
+node_info whole_node() {
+  node_info n{node_id{8}, -1, {"a", 1}, "r", node_state::draining, true};
+  n.peer = {"b", 2};
+  n.disk = test::id_of(9);
+  n.start = 77;
+  n.weight = 300;
+  n.clean = false;
+  n.since = meta_offset{5};
+  n.last_taken = meta_offset{6};
+  return n;
+}
+
 std::vector<metadata_record> one_of_each() {
   return {cluster_formed{"abc"},
           node_registered{{node_id{7}, 12, {"broker.example", 65535}, "rack-1"}},
@@ -23,7 +45,12 @@ std::vector<metadata_record> one_of_each() {
           partitions_added{test::id_of(3), two_partitions},
           topic_configured{test::id_of(4), {{"retention.ms", "-1"}}},
           producer_ids_reserved{1'000'000'000'000},
-          epoch_retired{"orders", 41}};
+          epoch_retired{"orders", 41},
+          partitions_changed{{{{test::id_of(5), partition_index{3}}, whole_partition()}}},
+          node_changed{node_id{4}, node_state::removed, true},
+          shards_changed{"session", 64, {{63, {node_id{2}, 7, true, {node_id{3}, 44}, meta_offset{9}}}}},
+          voters_wanted{5},
+          node_registered{whole_node()}};
 }
 
 /// Two records are the same when their bytes are: encoding is deterministic.
@@ -47,6 +74,50 @@ TEST(MetadataRecords, ComeBackAsTheyWentIn) {
   EXPECT_EQ(topic.overrides, (setting_map{{"retention.ms", "5"}, {"a", ""}}));
 }
 
+TEST(MetadataRecords, WhatAClusterOfSeveralAddsComesBackToo) {
+  const auto all = one_of_each();
+  const auto back = [&](std::size_t i) { return decode_metadata_record(encode(all[i])).value(); };
+  const auto changes = std::get<partitions_changed>(back(8)).changes;
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].where, (partition_ref{test::id_of(5), partition_index{3}}));
+  EXPECT_EQ(changes[0].state, whole_partition());
+  const auto node = std::get<node_changed>(back(9));
+  EXPECT_EQ(node.id, node_id{4});
+  EXPECT_EQ(node.state, node_state::removed);
+  EXPECT_TRUE(node.leaving);
+  const auto shards = std::get<shards_changed>(back(10));
+  EXPECT_EQ(shards.kind, "session");
+  EXPECT_EQ(shards.count, 64u);
+  ASSERT_EQ(shards.changes.size(), 1u);
+  EXPECT_EQ(shards.changes[0].shard, 63u);
+  EXPECT_EQ(shards.changes[0].state, std::get<shards_changed>(all[10]).changes[0].state);
+  EXPECT_EQ(std::get<voters_wanted>(back(11)).count, 5);
+  EXPECT_EQ(std::get<node_registered>(back(12)).node, whole_node());
+}
+
+TEST(MetadataRecords, SeveralStandBehindEachOther) {
+  const auto all = one_of_each();
+  const auto bytes = encode_all(all);
+  const auto back = decode_all_metadata_records(bytes);
+  ASSERT_TRUE(back.ok());
+  ASSERT_EQ(back->size(), all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) expect_same((*back)[i], all[i]);
+  EXPECT_FALSE(decode_all_metadata_records(byte_view{bytes}.first(bytes.size() - 8)).ok());
+  EXPECT_FALSE(decode_all_metadata_records({}).ok());
+  EXPECT_FALSE(decode_metadata_record(bytes).ok());  // it is more than one
+}
+
+TEST(MetadataRecords, NumbersThatMeanNothingAreMalformed) {
+  auto changed = node_changed{node_id{1}, static_cast<node_state>(4), false};
+  EXPECT_EQ(decode_metadata_record(encode(changed)).code(), errc::malformed);
+  auto node = whole_node();
+  node.state = static_cast<node_state>(255);
+  EXPECT_EQ(decode_metadata_record(encode(node_registered{node})).code(), errc::malformed);
+  EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 0, {}})).code(), errc::malformed);
+  EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 65537, {}})).code(), errc::malformed);
+  EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 4, {{4, {}}}})).code(), errc::malformed);
+}
+
 TEST(MetadataRecords, AnyByteMayBeInAText) {
   const std::string odd{"a\0b\xff", 4};
   auto back = decode_metadata_record(encode(cluster_formed{odd}));
@@ -61,6 +132,13 @@ TEST(MetadataRecords, ReadFromAnyAddress) {
   EXPECT_TRUE(decode_metadata_record(byte_view{shifted}.subspan(1)).ok());
 }
 
+std::vector<std::byte> bytes_of(std::string_view hex) {
+  std::vector<std::byte> bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<std::byte>(std::stoi(std::string{hex.substr(i, 2)}, nullptr, 16)));
+  return bytes;
+}
+
 /// Bytes as the first version wrote them: they must be readable for ever.
 TEST(MetadataRecords, ThoseOfTheFirstVersionAreUnderstood) {
   const std::string_view hex =
@@ -71,12 +149,18 @@ TEST(MetadataRecords, ThoseOfTheFirstVersionAreUnderstood) {
       "000000000000000002000000000000000500000000000000010000000000000004000000020000000200000000000000"
       "010000000000000008000000000002000d000000120000000d0000000a0000000d0000006a0000001100000012000000"
       "61000000000000000000000000000000726574656e74696f6e2e6d73000000003500000000000000";
-  std::vector<std::byte> bytes;
-  for (std::size_t i = 0; i < hex.size(); i += 2)
-    bytes.push_back(static_cast<std::byte>(std::stoi(std::string{hex.substr(i, 2)}, nullptr, 16)));
-  auto record = decode_metadata_record(bytes);
+  auto record = decode_metadata_record(bytes_of(hex));
   ASSERT_TRUE(record.ok()) << record.error().text;
   expect_same(*record, one_of_each()[2]);
+
+  // A node was ACTIVE from its registration on, and told nothing of its disk.
+  const std::string_view node =
+      "000000000b000000000000000200010001000000000000000000000000000000000000000200020007000000ffff0000"
+      "0c00000000000000050000007a000000090000003a00000062726f6b65722e6578616d706c6500007261636b2d310000";
+  record = decode_metadata_record(bytes_of(node));
+  ASSERT_TRUE(record.ok()) << record.error().text;
+  EXPECT_EQ(std::get<node_registered>(*record).node,
+            (node_info{node_id{7}, 12, {"broker.example", 65535}, "rack-1", node_state::active}));
 }
 
 TEST(MetadataRecords, AKindOfANewerVersionIsNamed) {

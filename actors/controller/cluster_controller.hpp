@@ -1,0 +1,346 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "actors/controller/controller.hpp"
+#include "actors/controller/draft.hpp"
+#include "actors/controller/node_messages.hpp"
+#include "actors/controller/shard_plan.hpp"
+
+namespace troupe {
+
+/// The controller of a cluster: who is alive, who leads what, who owns which shard, who holds a lease.
+///
+/// Is       active where the metadata quorum is led; everywhere else it does nothing.
+/// Answers  registrations, heartbeats, ISR changes, log ends; topics, reassignments, drains, elections asked for.
+/// Keeps    in memory only: when a node was heard and granted, who suspects whom, what waits. A new controller starts
+///          with none of it and takes every node as heard and granted at its own election (R9).
+/// Decides  on the image with what it is about to write already applied (a draft). One batch of records is on its way
+///          at a time; what is asked meanwhile waits, and is judged by the image that the batch leaves behind. A
+///          request is answered when its records are applied.
+/// Bounds   `options`; beyond them requests are answered `busy` or `later`.
+///
+///     events --> memory, queue --> drive: draft --> propose ... applied --> proposal_ended --> answers, drive again
+///
+/// Every batch leaves an image that is in order (I11, I13), also if the controller changes after it: what belongs to
+/// one decision and does not fit into one batch goes in an order that never elects or grants too early.
+///
+/// Pure and deterministic: the shell carries out the effects in their order, calls `tick` every 50 ms, and says
+/// `applied` for every entry of the log that it applied.
+class cluster_controller {
+public:
+  using ms = std::chrono::milliseconds;
+  /// Chosen by the caller; comes back with the answer.
+  using ticket = std::uint64_t;
+
+  struct options {
+    node_id self;
+    /// Kinds whose shards have no log (§12); created when missing.
+    struct shard_kind {
+      std::string name;
+      std::uint32_t shards{64};
+    };
+    std::vector<shard_kind> kinds;
+    ms silent_after{1500};   ///< without a heartbeat: the controller's own report
+    ms suspicion_for{2000};  ///< so long a peer's report counts
+    ms deaf_after{5000};     ///< an ACTIVE node unheard for so long is no longer expected to report others
+    ms late_tick{500};       ///< time beyond it without a tick is our own silence, not the nodes'
+    ms lease{3000};
+    ms quorum_fresh{800};
+    int lease_wait_percent{125};  ///< of the lease: after it no clock that drifts < 10 % still holds it
+    ms balance_every{5 * 60'000};
+    std::size_t balance_moves_max{50};
+    int balance_over_percent{10};
+    ms shard_settle{30'000};  ///< shards move to a node that joined once the nodes have stayed the same for so long
+    std::size_t shard_moves_max{16};    ///< handed over at the same time
+    ms handoff_wait{10'000};            ///< an owner that does not release a shard by then keeps it
+    std::size_t reassignments_max{50};  ///< that drains and growth keep under way
+    std::size_t batch_changes_max{1000};
+    std::size_t requests_max{10'000};
+  };
+
+  // -- what may be asked ------------------------------------------------------------------------------------
+
+  struct create_topics {
+    std::vector<new_topic> topics;
+    bool validate_only{false};
+  };
+  struct delete_topics {
+    std::vector<controller::doomed> topics;
+  };
+  struct create_partitions {
+    std::vector<controller::growth> topics;
+    bool validate_only{false};
+  };
+  struct alter_configs {
+    std::vector<controller::reconfiguration> topics;
+    bool validate_only{false};
+  };
+  struct reserve_producer_ids {
+    std::int64_t count{1000};
+  };
+  /// `target`: the nodes that are to hold the partition, preferred leader first; none: cancel what is under way.
+  /// Errors per item: unknown_topic, invalid_partitions (no such partition), invalid_assignment (not distinct ACTIVE
+  /// nodes, or empty), invalid_request (nothing to cancel; cancelling now would leave too few in sync).
+  struct reassign {
+    struct item {
+      partition_ref where;
+      std::optional<std::vector<node_id>> target;
+    };
+    std::vector<item> items;
+  };
+  /// Makes the first of the replicas that is ACTIVE and in sync the leader. Errors per item: unknown_topic,
+  /// invalid_partitions, not_enough_replicas (nobody to elect).
+  struct elect_preferred {
+    std::vector<partition_ref> items;
+  };
+  /// Takes a node out of the cluster: leaderships, shards and replicas move away, then it is removed. `undo`: it stays
+  /// after all. Errors: invalid_request (no such node, or none to undo), not_enough_replicas (no other node would be
+  /// left).
+  struct remove_node {
+    node_id node;
+    bool undo{false};
+  };
+  /// 1, 3 or 5. Error: invalid_request.
+  struct want_voter_count {
+    std::int32_t count{3};
+  };
+  using request = std::variant<create_topics, delete_topics, create_partitions, alter_configs, reserve_producer_ids,
+                               reassign, elect_preferred, remove_node, want_voter_count>;
+  /// What the outcome of a request is, by its kind: `decisions` for topics, `first` of the reserved ids, `items` for
+  /// the rest (remove_node and want_voter_count: one).
+  struct outcome {
+    std::vector<decision> decisions;
+    std::optional<producer_id> first;
+    std::vector<result<void>> items;
+    /// Set when nothing was decided, for every kind: not_leader (no controller here), busy; closed (it was on its way
+    /// when this controller was deposed: it may have happened).
+    std::optional<error> failed;
+  };
+
+  // -- effects ----------------------------------------------------------------------------------------------
+
+  /// One entry of the quorum's log, of these records. Answered by `proposal_ended`.
+  struct propose {
+    std::uint64_t batch{0};
+    std::vector<metadata_record> records;
+  };
+  struct answer {
+    ticket to{0};
+    std::variant<registration_answer, heartbeat_answer, isr_answer, outcome> what;
+  };
+  struct voter {
+    node_id node;
+    uuid disk;
+    friend auto operator<=>(const voter&, const voter&) = default;
+  };
+  /// Bring the quorum's voters to this set, one change at a time. Said again when it or the facts change.
+  struct want_voters {
+    std::vector<voter> voters;  ///< sorted
+  };
+  /// Stop serving this shard, write what has to be written, then say `shard_released`.
+  struct release_shard {
+    life owner;
+    std::string kind;
+    std::uint32_t shard{0};
+    std::int32_t epoch{0};
+  };
+  /// For the log and the metrics; nothing depends on it.
+  struct noted {
+    enum class event : std::uint8_t {
+      registered,           ///< node
+      fenced,               ///< node
+      active,               ///< node
+      draining,             ///< node
+      removed,              ///< node
+      no_leader,            ///< where: nobody may be elected
+      possible_loss,        ///< node leads where, elected without knowing everything that was committed
+      shard_move_given_up,  ///< node did not release its shard in time
+    };
+    event what{};
+    node_id node{-1};
+    std::optional<partition_ref> where;
+  };
+  using effect = std::variant<propose, answer, want_voters, release_shard, noted>;
+  using effects = std::vector<effect>;
+
+  cluster_controller(options, controller topics);
+
+  // -- the quorum -------------------------------------------------------------------------------------------
+
+  /// This node leads the quorum. The core works once the image has applied `no_op`.
+  effects elected(instant now, std::shared_ptr<const metadata_image>, meta_offset no_op);
+  /// It leads no more. Everything that waits is answered.
+  effects deposed();
+  /// It gives the leadership away: from now on no grants and no proposals, until `elected`.
+  void handing_over();
+  /// The newest round of heartbeats of the quorum that a majority answered was sent then.
+  void quorum_heard(instant sent);
+  /// What the quorum's voters are now, caught up or not.
+  effects voters_are(instant now, std::vector<voter>);
+  /// The image has advanced. Call it before `proposal_ended` of a batch in it.
+  effects applied(instant now, std::shared_ptr<const metadata_image>);
+  enum class proposal_outcome : std::uint8_t {
+    done,       ///< committed, and in the image given last
+    not_taken,  ///< busy: nothing happened
+    lost,       ///< leadership ended: it may or may not be committed
+  };
+  effects proposal_ended(instant now, std::uint64_t batch, proposal_outcome);
+
+  // -- the nodes --------------------------------------------------------------------------------------------
+
+  effects registered(instant now, ticket, const registration&);
+  /// Answered at once.
+  effects heard(instant now, ticket, const heartbeat&);
+  /// This node's own link to that process: its host reset it / refused a new one. Both together are "gone".
+  effects link_broken(instant now, life, bool reset, bool refused);
+  effects said_farewell(instant now, const farewell&);
+  effects isr_asked(instant now, ticket, const isr_change&);
+  effects log_ends_are(instant now, const log_ends&);
+  effects released(instant now, const shard_released&);
+  effects asked(instant now, ticket, request);
+  effects tick(instant now);
+
+  // -- queries ----------------------------------------------------------------------------------------------
+
+  /// Elected, not deposed, and the no-op applied.
+  bool works() const noexcept { return works_; }
+  const std::shared_ptr<const metadata_image>& image() const noexcept { return image_; }
+  /// When `node` was last given a lease, in any of its lives, by this controller.
+  std::optional<instant> last_grant(node_id) const;
+
+private:
+  /// What only memory knows of a node's present life.
+  struct watched {
+    std::int64_t epoch{-1};
+    instant heard;
+    bool ready{false}, wants_to_stop{false}, farewell{false};
+    bool reset{false}, refused{false};  ///< our own link to it
+    struct report {
+      instant until;
+      suspicion_cause why{};
+    };
+    std::map<node_id, report> suspected_by;
+    std::map<node_id, instant> unreachable_for;  ///< whose fetches do not arrive; counts until then
+  };
+  struct waiting {
+    ticket from{0};
+    std::variant<registration, isr_change, request> what;
+  };
+  using verdict = decltype(answer::what);
+  /// What the asker hears once the batch is applied.
+  using reply = std::function<verdict(const metadata_image&)>;
+  struct batch {
+    std::uint64_t number{0};
+    std::vector<std::pair<waiting, reply>> replies;
+    std::vector<noted> notes;
+  };
+  struct shard_id {
+    std::string kind;
+    std::uint32_t shard{0};
+    friend auto operator<=>(const shard_id&, const shard_id&) = default;
+  };
+  struct shard_move {
+    node_id to;
+    life from;
+    std::int32_t epoch{0};
+    instant give_up, say_again;
+  };
+  struct known_end {
+    std::int64_t node_epoch{-1};
+    leader_epoch last_epoch{no_epoch};
+    log_offset end;
+  };
+
+  // cluster_controller.cpp: life, queue, batches
+  void start_if_applied();
+  void drive(instant now, effects&);
+  void serve_waiting(draft&, batch&, instant now);
+  void conclude(batch&&, proposal_outcome, effects&);
+  void enqueue(waiting, effects&);
+  static verdict refusal(const waiting&, errc why);
+  bool full(const draft& d) const { return d.size() >= options_.batch_changes_max; }
+
+  // cluster_nodes.cpp: who is alive, who holds a lease
+  void watch_all(instant at);
+  bool may_grant(const node_info&, const heartbeat&, instant now) const;
+  bool own_gone(const watched&) const;
+  bool to_be_fenced(const metadata_image&, const node_info&, instant now) const;
+  bool fence(draft&, batch&, const node_info&, const std::function<bool(const partition_ref&)>& forgets, instant now);
+  void fence_silent(draft&, batch&, instant now);
+  void activate_ready(draft&, batch&, instant now);
+  std::optional<reply> judge(draft&, batch&, const registration&, instant now);
+  void drain(draft&, batch&);
+  void remove_empty(draft&, batch&, const std::set<node_id>& holding);
+  bool unreachable(const metadata_image&, node_id) const;
+  void say_voters(effects&);
+
+  // cluster_partitions.cpp: leaders, ISRs, replica plans
+  partition_plan::facts facts_of(const metadata_image&, const topic&) const;
+  std::optional<reply> judge(draft&, const isr_change&);
+  bool draining(const metadata_image&) const;
+  std::optional<node_id> longest(const metadata_image&, const partition_ref&, const partition_state&,
+                                 const partition_plan::facts&) const;
+  void keep_partitions(draft&, batch&, instant now);
+  void balance_leaders(draft&);
+
+  // cluster_requests.cpp
+  reply decide(draft&, request&);
+  result<void> decide(draft&, const reassign::item&);
+  result<void> decide(draft&, const partition_ref&);
+  result<void> decide(draft&, const remove_node&);
+
+  // cluster_shards.cpp
+  std::vector<node_info> place_for_shards(const metadata_image&) const;
+  bool lease_over(const life&, instant now) const;
+  shard_state handed_on(const metadata_image&, const shard_state&, node_id to, instant now) const;
+  void leave_shards(draft&, const node_info& loser, instant now);
+  void keep_shards(draft&, batch&, instant now, effects&);
+  void move_shards(draft&, batch&, instant now, effects&);
+
+  static constexpr std::size_t internal_replicas = 3;
+  static constexpr ms release_every{1000};
+  static constexpr ms look_every{200};
+
+  options options_;
+  controller topics_;
+  std::shared_ptr<const metadata_image> image_;
+
+  bool elected_{false}, works_{false}, handing_over_{false};
+  meta_offset no_op_{-1};
+  instant now_, elected_at_, last_tick_;
+  std::optional<instant> quorum_heard_;
+
+  std::map<node_id, watched> nodes_;
+  std::map<life, instant> granted_;  ///< of those whose lease may still run
+  std::set<life> ended_;             ///< no such process any more, so no lease either
+  std::set<node_id> fencing_;        ///< some of it is written, or about to be
+  std::set<node_id> drained_;        ///< nothing left that another node could take
+  std::deque<waiting> queue_;
+  std::optional<batch> in_flight_;
+  std::uint64_t batches_{0};
+  bool look_again_{true};            ///< something has changed for partitions since all were looked at
+  instant look_at_{instant::max()};  ///< something may have: look, but not at every heartbeat
+  instant balance_at_;
+  std::map<partition_ref, std::map<node_id, known_end>> log_ends_;
+  std::set<partition_ref> leaderless_;  ///< said so
+
+  std::map<shard_id, shard_move> moves_;
+  std::map<shard_id, shard_released> released_;
+  std::vector<life> shard_owners_;  ///< who could own shards when last looked
+  instant next_moves_at_, drain_moves_at_;
+
+  std::vector<voter> voters_;
+  std::optional<std::vector<voter>> voters_said_;
+};
+
+}  // namespace troupe

@@ -1,0 +1,197 @@
+#include "actors/controller/node_agent.hpp"
+
+#include <algorithm>
+
+#include "runtime/base/check.hpp"
+#include "runtime/base/rules.hpp"
+
+namespace troupe {
+
+node_agent::node_agent(options how, random_source random, instant now)
+    : options_{std::move(how)}, random_{random}, registration_{options_.self}, began_{now}, lease_end_{now} {
+  self_.node = registration_.node;
+}
+
+// -- registering ------------------------------------------------------------------------------------------
+
+node_agent::effects node_agent::recovered(instant now, bool clean, std::vector<partition_ref> damaged) {
+  effects out;
+  if (stage_ != stage::recovering) return out;
+  registration_.clean = clean;
+  registration_.damaged = std::move(damaged);
+  stage_ = stage::registering;
+  ask_to_register(now, out);
+  return out;
+}
+
+void node_agent::ask_to_register(instant now, effects& out) {
+  next_send_ = now + options_.register_every;
+  out.push_back(send_registration{controller_, registration_});
+}
+
+node_agent::effects node_agent::received(instant now, const registration_answer& a) {
+  effects out;
+  if (stage_ != stage::registering || a.start != registration_.start) return out;
+  using verdict = registration_answer::verdict;
+  switch (a.what) {
+    case verdict::later:
+      break;
+    case verdict::accepted:
+      become(now, a.node_epoch, a.cluster_id, out);
+      break;
+    case verdict::wrong_cluster:
+      give_up({errc::wrong_format, "this disk belongs to cluster " + registration_.cluster_id + ", not to this one"},
+              now, out);
+      break;
+    case verdict::superseded:
+      give_up({errc::fenced_epoch, "a later process on this disk is part of the cluster"}, now, out);
+      break;
+    case verdict::invalid:
+      give_up({errc::invalid_request, "the cluster refuses what this node says about itself"}, now, out);
+      break;
+  }
+  return out;
+}
+
+void node_agent::become(instant now, std::int64_t epoch, const std::string& cluster_id, effects& out) {
+  self_.epoch = epoch;
+  stage_ = stage::catching_up;
+  answered_at_ = now;
+  registration_.cluster_id = cluster_id;
+  out.push_back(accepted{self_, cluster_id});
+  beat(now, out);
+}
+
+node_agent::effects node_agent::applied(instant now, const metadata_image& image) {
+  effects out;
+  applied_ = image.applied;
+  peers_.clear();
+  for (const auto& [id, node] : image.nodes)
+    if (id != self_.node && node.serves()) peers_.push_back(id);
+  const auto* me = image.node(self_.node);
+  if (me == nullptr || ended()) return out;
+
+  const bool this_life = me->disk == registration_.disk && me->start == registration_.start;
+  if (stage_ == stage::registering && this_life) become(now, me->node_epoch, image.cluster_id, out);
+  if (stage_ == stage::catching_up && this_life) {
+    stage_ = stage::serving;
+    beat(now, out);
+  }
+  if (self_.epoch >= 0 && me->node_epoch > self_.epoch && holds(rule::epoch_fences_former_life))
+    give_up({errc::fenced_epoch, "a later process of this node is part of the cluster"}, now, out);
+  return out;
+}
+
+// -- heartbeats and the lease -----------------------------------------------------------------------------
+
+node_agent::effects node_agent::tick(instant now) {
+  effects out;
+  if (stage_ == stage::draining && now >= drain_until_) {
+    finish(now, out);
+    return out;
+  }
+  if (now < next_send_) return out;
+  if (stage_ == stage::registering) ask_to_register(now, out);
+  if (beats()) beat(now, out);
+  return out;
+}
+
+void node_agent::beat(instant now, effects& out) {
+  next_send_ = now + options_.heartbeat_every;
+  heartbeat h{self_, applied_, now};
+  h.ready = stage_ != stage::catching_up;
+  h.wants_to_stop = stage_ == stage::draining;
+  for (const auto& s : suspicions_)
+    h.suspicions.push_back(
+        {s.subject, s.why, std::chrono::duration_cast<std::chrono::milliseconds>(std::max(now - s.when, {}))});
+  h.unreachable = unreachable_;
+  if (now - answered_at_ >= options_.relay_after) {
+    auto relays = peers_;
+    std::erase_if(relays, [&](node_id id) { return id == controller_; });
+    for (std::size_t i = 0; i < relays.size() && i < options_.relays; ++i) {
+      std::swap(relays[i], relays[i + random_.below(relays.size() - i)]);
+      out.push_back(send_heartbeat{controller_, relays[i], h});
+    }
+  }
+  out.push_back(send_heartbeat{controller_, {}, std::move(h)});
+}
+
+node_agent::effects node_agent::received(instant now, const heartbeat_answer& a) {
+  effects out;
+  if (!beats() || a.to.node != self_.node) return out;
+  if (a.to.epoch != self_.epoch && holds(rule::epoch_fences_former_life)) {
+    if (a.to.epoch > self_.epoch)
+      give_up({errc::fenced_epoch, "a later process of this node is part of the cluster"}, now, out);
+    return out;
+  }
+  // Our own moment comes back; anything else is nonsense, and no lease comes of it.
+  if (a.sent > now || a.sent < began_) return out;
+  answered_at_ = std::max(answered_at_, a.sent);
+  // From the sending on: how long the answer took, the controller does not know.
+  if (a.granted) lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
+  if ((a.may_stop && stage_ == stage::draining) || a.state == node_state::removed) finish(now, out);
+  return out;
+}
+
+std::optional<instant> node_agent::without_lease_since(instant now) const noexcept {
+  return has_lease(now) ? std::nullopt : std::optional{lease_end_};
+}
+
+node_agent::effects node_agent::controller_is(instant now, std::optional<node_id> id) {
+  effects out;
+  if (id == controller_) return out;
+  controller_ = id;
+  // A new controller has heard nobody yet: the sooner it does, the better.
+  if (id && stage_ == stage::registering) ask_to_register(now, out);
+  if (id && beats()) beat(now, out);
+  return out;
+}
+
+node_agent::effects node_agent::suspects(instant now, std::vector<suspicion> all, bool at_once) {
+  effects out;
+  suspicions_ = std::move(all);
+  if (at_once && beats()) beat(now, out);
+  return out;
+}
+
+void node_agent::cannot_reach(std::vector<life> leaders) {
+  unreachable_ = std::move(leaders);
+}
+
+// -- the end ----------------------------------------------------------------------------------------------
+
+node_agent::effects node_agent::stop(instant now) {
+  effects out;
+  if (stage_ == stage::serving) {
+    stage_ = stage::draining;
+    drain_until_ = now + options_.drain_wait;
+    beat(now, out);
+  } else if (stage_ != stage::draining && !ended()) {
+    finish(now, out);
+  }
+  return out;
+}
+
+/// From here on nothing is served, whatever the lease said.
+void node_agent::finish(instant now, effects& out) {
+  stage_ = stage::marking;
+  lease_end_ = std::min(lease_end_, now);
+  out.push_back(write_mark{self_.epoch});
+}
+
+node_agent::effects node_agent::marked(instant) {
+  effects out;
+  if (stage_ != stage::marking) return out;
+  stage_ = stage::stopped;
+  if (self_.epoch >= 0) out.push_back(send_farewell{controller_, {self_}});
+  out.push_back(end_process{});
+  return out;
+}
+
+void node_agent::give_up(error why, instant now, effects& out) {
+  stage_ = stage::stopped;
+  lease_end_ = std::min(lease_end_, now);
+  out.push_back(end_process{std::move(why)});
+}
+
+}  // namespace troupe

@@ -1,0 +1,130 @@
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "actors/controller/node_messages.hpp"
+#include "runtime/base/random.hpp"
+
+namespace troupe {
+
+/// A node's own side of its life in the cluster: registers, heartbeats, holds the lease, drains, stops.
+///
+///     recovering --recovered--> registering --accepted--> catching_up --metadata covers it--> serving
+///     serving --stop--> draining --may stop, or waited long enough--> marking --mark written--> stopped
+///     registering, catching_up --stop--> marking           any --refused, superseded--> stopped
+///
+/// Pure: the shell carries each message to where it goes, and calls `tick` every 50 ms.
+class node_agent {
+public:
+  struct options {
+    registration self;  ///< `clean` and `damaged` come with `recovered`
+    std::chrono::milliseconds heartbeat_every{500};
+    std::chrono::milliseconds lease{3000};
+    std::chrono::milliseconds register_every{500};
+    /// Without an answer for so long, each heartbeat goes through relays as well.
+    std::chrono::milliseconds relay_after{1000};
+    std::size_t relays{3};
+    /// A node that nobody lets go stops anyway.
+    std::chrono::milliseconds drain_wait{30'000};
+  };
+  enum class stage : std::uint8_t { recovering, registering, catching_up, serving, draining, marking, stopped };
+
+  // -- effects ----------------------------------------------------------------------------------------------
+
+  /// To whom this node takes for the controller; no node: to any voter.
+  struct send_registration {
+    std::optional<node_id> to;
+    registration message;
+  };
+  /// `via`: a peer passes it on to whom it takes for the controller, and passes the answer back. Without `via`
+  /// and `to`: to any voter.
+  struct send_heartbeat {
+    std::optional<node_id> to, via;
+    heartbeat message;
+  };
+  struct send_farewell {
+    std::optional<node_id> to;
+    farewell message;
+  };
+  /// This node is part of the cluster under this epoch.
+  struct accepted {
+    life as;
+    std::string cluster_id;
+  };
+  /// Stop serving, sync everything, write the clean mark with this epoch, then call `marked`. -1: it never registered.
+  struct write_mark {
+    std::int64_t node_epoch{-1};
+  };
+  /// The process ends: in order (`why` empty), or because it may not go on.
+  struct end_process {
+    std::optional<error> why;
+  };
+  using effect = std::variant<send_registration, send_heartbeat, send_farewell, accepted, write_mark, end_process>;
+  using effects = std::vector<effect>;
+
+  node_agent(options, random_source, instant now);
+
+  // -- what happens -----------------------------------------------------------------------------------------
+
+  /// The disk is recovered.
+  effects recovered(instant now, bool clean, std::vector<partition_ref> damaged);
+  effects received(instant now, const registration_answer&);
+  effects received(instant now, const heartbeat_answer&);
+  /// The image of this node has applied everything up to `image.applied`. Also learns from it who its peers are.
+  effects applied(instant now, const metadata_image&);
+  /// Who leads the quorum, as far as raft knows; none: nobody known.
+  effects controller_is(instant now, std::optional<node_id>);
+  /// For the next heartbeats, until said anew. Evidence is newer than `when`.
+  struct suspicion {
+    life subject;
+    suspicion_cause why{suspicion_cause::silent};
+    instant when;
+  };
+  /// `at_once`: one is new, so the controller is told now.
+  effects suspects(instant now, std::vector<suspicion>, bool at_once);
+  /// Leaders that this node's fetches do not reach, for the next heartbeats, until said anew.
+  void cannot_reach(std::vector<life>);
+  effects tick(instant now);
+  /// Leave in order (a signal, or an operator).
+  effects stop(instant now);
+  effects marked(instant now);
+
+  // -- queries ----------------------------------------------------------------------------------------------
+
+  stage at() const noexcept { return stage_; }
+  /// This life; epoch -1: not registered.
+  life self() const noexcept { return self_; }
+  /// Until then this node may answer writes and handle messages; in the past: it has none.
+  instant lease_end() const noexcept { return lease_end_; }
+  bool has_lease(instant now) const noexcept { return now < lease_end_; }
+  /// Since when it has had no lease; none: it has one. For the answers to probes.
+  std::optional<instant> without_lease_since(instant now) const noexcept;
+
+private:
+  bool beats() const { return stage_ == stage::catching_up || stage_ == stage::serving || stage_ == stage::draining; }
+  bool ended() const { return stage_ == stage::marking || stage_ == stage::stopped; }
+  void ask_to_register(instant now, effects&);
+  void become(instant now, std::int64_t epoch, const std::string& cluster_id, effects&);
+  void beat(instant now, effects&);
+  void finish(instant now, effects&);
+  void give_up(error why, instant now, effects&);
+
+  options options_;
+  random_source random_;
+  stage stage_{stage::recovering};
+  registration registration_;
+  life self_;
+  meta_offset applied_{-1};
+  instant began_, lease_end_;
+  std::optional<node_id> controller_;
+  std::vector<node_id> peers_;
+  instant next_send_, answered_at_, drain_until_;
+  std::vector<suspicion> suspicions_;
+  std::vector<life> unreachable_;
+};
+
+}  // namespace troupe
