@@ -2,9 +2,12 @@
 # the mutation check can take a rule away.
 file(GLOB simulator CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 list(FILTER simulator EXCLUDE REGEX "(_test|/main)\\.cpp$")
-troupe_room(troupe_simulation tests/simulation SOURCES ${simulator}
-            USES troupe_partition_removable troupe_controller_removable troupe_store)
+troupe_room(troupe_simulation tests/simulation SOURCES ${simulator} ${CMAKE_SOURCE_DIR}/actors/partition/restore.cpp
+            USES troupe_partition_removable troupe_controller_removable troupe_raft_removable troupe_membership_removable
+            troupe_store lz4 zstd snappy ZLIB::ZLIB)
 troupe_without_lto(troupe_simulation)
 
 file(GLOB simulation_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cpp)
 troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS simulation TIMEOUT 600)
+add_executable(sim ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
+target_link_libraries(sim PRIVATE troupe_simulation)

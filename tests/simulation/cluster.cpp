@@ -1,0 +1,314 @@
+#include "tests/simulation/cluster.hpp"
+
+#include <algorithm>
+
+namespace troupe::sim {
+
+cluster::cluster(cluster_options o)
+    : options_{o},
+      kernel_{o.seed},
+      network_{kernel_},
+      checker_{kernel_},
+      world_{kernel_, network_, checker_, [this](place to, letter l) { deliver(to, std::move(l)); }, {node_id{1}}, {}, {}, {}},
+      clients_{kernel_,
+               network_,
+               checker_,
+               [this](place to, letter l) { deliver(to, std::move(l)); },
+               [this](node_id n) { return runs(n.value()) ? box(n.value()).life() : 0; },
+               {}} {
+  checker_.min_in_sync = o.min_in_sync;
+  checker_.process_of = [this](node_id n) -> const process* { return at(n.value()); };
+  for (int n = 1; n <= o.nodes; ++n) {
+    auto box = std::make_unique<box_state>();
+    const auto spread = (static_cast<double>(kernel_.random().below(2001)) / 1000 - 1) * o.drift;
+    box->machine = std::make_unique<machine>(kernel_, node_id{n}, 1 + spread, kernel_.between(1s, 10'000s));
+    for (auto& b : box->disk.disk.bytes) b = static_cast<std::uint8_t>(kernel_.random()());
+    box->founder = n == 1;
+    boxes_.emplace(n, std::move(box));
+    clients_.nodes.push_back(node_id{n});
+  }
+  watch();
+}
+
+cluster::~cluster() = default;
+
+void cluster::watch() {
+  checker_.look();
+  bury();
+  if (healed_)
+    for (const auto& [n, box] : boxes_) start(n);
+  kernel_.after(100ms, [this] { watch(); });
+}
+
+void cluster::run(duration d) {
+  kernel_.run_until(kernel_.now() + d);
+}
+
+bool cluster::run_until(const std::function<bool()>& holds, duration patience) {
+  const auto end = kernel_.now() + patience;
+  while (!holds()) {
+    if (kernel_.now() >= end) return false;
+    run(50ms);
+  }
+  return true;
+}
+
+void cluster::deliver(place to, letter l) {
+  if (const auto c = places_.find(to); c != places_.end()) return c->second->receive(l);
+  if (auto* p = at(to)) p->receive(l);
+}
+
+// -- life ---------------------------------------------------------------------------------------------------------
+
+process* cluster::at(int node) {
+  const auto found = boxes_.find(node);
+  if (found == boxes_.end() || !found->second->running || found->second->running->ended()) return nullptr;
+  return found->second->running.get();
+}
+
+bool cluster::runs(int node) const {
+  const auto& box = *boxes_.at(node);
+  return box.running && !box.running->ended();
+}
+
+std::vector<int> cluster::node_numbers() const {
+  std::vector<int> all;
+  for (const auto& [n, box] : boxes_) all.push_back(n);
+  return all;
+}
+
+std::vector<partition_ref> cluster::partitions() const {
+  std::vector<partition_ref> all;
+  for (int i = 0; i < options_.partitions; ++i) all.push_back({topic_, partition_index{i}});
+  return all;
+}
+
+void cluster::start(int node) {
+  auto& box = *boxes_.at(node);
+  if (runs(node)) return;
+  died(node, true);
+  kernel_.tell("start n" + std::to_string(node));
+  box.machine->born();
+  ++box.disk.starts;
+  world_.seeds.clear();
+  for (const auto& [n, other] : boxes_) world_.seeds.push_back(node_id{n});
+  box.running = std::make_unique<process>(world_, *box.machine, box.disk, box.founder);
+}
+
+/// The process is gone; a machine whose kernel lives resets its links and refuses new ones.
+void cluster::died(int node, bool kernel_lives) {
+  auto& box = *boxes_.at(node);
+  if (!box.running) return;
+  const auto former = box.running->self();
+  box.machine->died();
+  if (box.machine->paused()) box.machine->resume();
+  box.disk.writing.clear();
+  dead_.push_back(std::move(box.running));
+  if (!kernel_lives || !options_.trust_refused || former.epoch < 0) return;
+  for (const auto& [n, other] : boxes_) {
+    if (n == node) continue;
+    network_.send(node, n, 60, [this, n = n, former] {
+      boxes_.at(n)->machine->run([this, n, former] {
+        if (auto* p = at(n)) p->link_reset(former);
+      });
+    });
+    refuse(n, former, 3);
+  }
+}
+
+/// `n` tries to connect again, a few times.
+void cluster::refuse(int n, life former, int tries) {
+  kernel_.after(kernel_.between(5ms, 40ms), [this, n, former, tries] {
+    const auto node = former.node.value();
+    if (runs(node)) return;
+    network_.send(n, node, 60, [this, n, node] {
+      if (runs(node)) return;
+      network_.send(node, n, 60, [this, n, node] {
+        if (runs(node)) return;
+        boxes_.at(n)->machine->run([this, n, node] {
+          if (auto* p = at(n)) p->refused(node_id{node});
+        });
+      });
+    });
+    if (tries > 1) kernel_.after(100ms, [this, n, former, tries] { refuse(n, former, tries - 1); });
+  });
+}
+
+void cluster::bury() {
+  dead_.clear();
+  // Processes that ended by themselves.
+  for (const auto& [n, box] : boxes_)
+    if (box->running && box->running->ended()) died(n, true);
+  dead_.clear();
+}
+
+void cluster::kill(int node) {
+  if (!runs(node)) return;
+  auto& box = *boxes_.at(node);
+  kernel_.tell("kill n" + std::to_string(node));
+  // What was handed to the kernel gets to the disk.
+  auto kept = kernel_.random().below(box.disk.writing.size() + 1);
+  for (; kept > 0; --kept) box.disk.take_one();
+  died(node, true);
+}
+
+void cluster::cut_power(int node) {
+  auto& box = *boxes_.at(node);
+  kernel_.tell("cut power n" + std::to_string(node));
+  auto kept = kernel_.random().below(box.disk.writing.size() + 1);
+  for (; kept > 0; --kept) box.disk.take_one();
+  died(node, false);
+  box.machine->disk.cut_power(kernel_.random(), static_cast<double>(kernel_.random().below(101)) / 100);
+}
+
+void cluster::stop(int node) {
+  if (!runs(node)) return;
+  kernel_.tell("stop n" + std::to_string(node));
+  boxes_.at(node)->machine->run([this, node] {
+    if (auto* p = at(node)) p->stop();
+  });
+}
+
+void cluster::replace_disk(int node) {
+  TROUPE_CHECK(!runs(node));
+  kernel_.tell("new disk n" + std::to_string(node));
+  auto& box = *boxes_.at(node);
+  died(node, true);
+  box.machine->wipe();
+  box.disk = {};
+  box.founder = false;
+  for (auto& b : box.disk.disk.bytes) b = static_cast<std::uint8_t>(kernel_.random()());
+}
+
+void cluster::pause(int node) {
+  if (!runs(node) || box(node).paused()) return;
+  kernel_.tell("pause n" + std::to_string(node));
+  box(node).pause();
+}
+
+void cluster::resume(int node) {
+  if (!box(node).paused()) return;
+  kernel_.tell("resume n" + std::to_string(node));
+  box(node).resume();
+}
+
+// -- network ------------------------------------------------------------------------------------------------------
+
+void cluster::cut(int from, int to) {
+  kernel_.tell("cut n" + std::to_string(from) + " -> n" + std::to_string(to));
+  network_.cut(from, to);
+}
+
+void cluster::isolate(int node) {
+  kernel_.tell("isolate n" + std::to_string(node));
+  for (const auto& [n, other] : boxes_) {
+    if (n == node) continue;
+    network_.cut(n, node);
+    network_.cut(node, n);
+  }
+}
+
+void cluster::heal() {
+  kernel_.tell("heal");
+  healed_ = true;
+  network_.heal_all();
+  network_.set_weather({});
+  for (const auto& [n, box] : boxes_) {
+    resume(n);
+    box->machine->pace = {};
+    box->machine->disk.set_capacity(UINT64_MAX);
+    start(n);
+  }
+}
+
+// -- forming ------------------------------------------------------------------------------------------------------
+
+process* cluster::controller() {
+  process* found = nullptr;
+  for (const auto& [n, box] : boxes_) {
+    auto* p = at(n);
+    if (!p || !p->controller_core().works() || box->machine->paused()) continue;
+    if (!found || p->quorum().term() > found->quorum().term()) found = p;
+  }
+  return found;
+}
+
+bool cluster::form() {
+  start(1);
+  run(50ms);
+  for (int n = 2; n <= options_.nodes; ++n) start(n);
+  const bool active = run_until(
+      [&] {
+        const auto& image = checker_.newest();
+        int serving = 0;
+        for (const auto& [id, node] : image.nodes) serving += node.state == node_state::active;
+        auto* c = controller();
+        if (serving != options_.nodes || !c) return false;
+        int voters = 0;
+        for (const auto& m : c->quorum().members()) voters += m.voter;
+        return voters == (options_.nodes >= 3 ? 3 : 1);
+      },
+      20s);
+  if (!active) return false;
+  bool made = false;
+  const bool asked = run_until(
+      [&] {
+        auto* c = controller();
+        if (!c) return false;
+        new_topic t;
+        t.name = "orders";
+        t.partitions = options_.partitions;
+        t.replication = static_cast<std::int16_t>(options_.replicas);
+        t.overrides = {{"min.insync.replicas", std::to_string(options_.min_in_sync)}, {"retention.ms", "-1"}};
+        return c->ask(cluster_controller::create_topics{{t}, false}, [&](cluster_controller::outcome out) {
+          made = !out.failed && out.decisions.size() == 1 && !out.decisions[0].refused;
+          if (made) topic_ = out.decisions[0].now->id;
+        });
+      },
+      5s);
+  return asked && run_until([&] { return made; }, 5s) && run_until([&] { return quiet(); }, 10s);
+}
+
+bool cluster::quiet() {
+  return unrest().empty();
+}
+
+std::string cluster::unrest() {
+  const auto& image = checker_.newest();
+  if (!controller()) return "no controller works";
+  for (const auto& [n, box] : boxes_) {
+    const auto* node = image.node(node_id{n});
+    if (!runs(n)) return "node " + std::to_string(n) + " does not run";
+    if (!node || node->state != node_state::active) return "node " + std::to_string(n) + " is not active";
+  }
+  for (const auto& where : partitions()) {
+    const auto* p = image.find(where);
+    const auto name = "partition " + std::to_string(where.index.value());
+    if (!p) return name + " does not exist";
+    if (p->leader.value() < 0) return name + " has no leader";
+    if (p->isr.size() < p->replicas.size()) return name + " has only " + std::to_string(p->isr.size()) + " in sync";
+    auto* leader = at(p->leader.value());
+    const auto* r = leader ? leader->replica_of(where) : nullptr;
+    if (!r || r->current() != partition_replica::role::leader || r->partition().epoch() != p->epoch)
+      return name + " is not served by its leader";
+  }
+  for (const auto& p : producers_)
+    if (!p->done()) return "producer " + std::to_string(p->here()) + " waits";
+  return {};
+}
+
+producer& cluster::add_producer(producer::habits h) {
+  const auto here = next_client_++;
+  producers_.push_back(std::make_unique<producer>(clients_, here, here, partitions(), h));
+  places_[here] = producers_.back().get();
+  return *producers_.back();
+}
+
+consumer& cluster::add_consumer(bool from_followers) {
+  const auto here = next_client_++;
+  consumers_.push_back(std::make_unique<consumer>(clients_, here, partitions(), from_followers));
+  places_[here] = consumers_.back().get();
+  return *consumers_.back();
+}
+
+}  // namespace troupe::sim

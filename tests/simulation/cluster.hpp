@@ -1,0 +1,110 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/simulation/checker.hpp"
+#include "tests/simulation/clients.hpp"
+#include "tests/simulation/process.hpp"
+
+/// A cluster of simulated machines, what can happen to them, and who watches.
+namespace troupe::sim {
+
+struct cluster_options {
+  std::uint64_t seed{1};
+  int nodes{3};
+  int partitions{2};
+  int replicas{3};
+  int min_in_sync{2};
+  double drift{0.0};  ///< clocks run up to so much too fast or too slow
+  bool follower_reads{true};
+  bool trust_refused{true};
+};
+
+class cluster {
+public:
+  explicit cluster(cluster_options);
+  ~cluster();
+  cluster(const cluster&) = delete;
+
+  kernel& ground() { return kernel_; }
+  network& net() { return network_; }
+  checker& judge() { return checker_; }
+  const cluster_options& options() const { return options_; }
+
+  // -- time -------------------------------------------------------------------------------------------------
+  void run(duration);
+  /// Runs until `holds`, at most for `patience`.
+  bool run_until(const std::function<bool()>& holds, duration patience);
+
+  // -- life -------------------------------------------------------------------------------------------------
+  /// Node 1 founds the cluster, the others join it, the topic is made. False: it did not come to that.
+  bool form();
+  void start(int node);
+  /// kill -9: the page cache stays.
+  void kill(int node);
+  /// What was not synced is gone, or not.
+  void cut_power(int node);
+  /// SIGTERM.
+  void stop(int node);
+  /// Another disk, empty; the process must not run.
+  void replace_disk(int node);
+  void pause(int node);
+  void resume(int node);
+  bool runs(int node) const;
+  process* at(int node);
+  machine& box(int node) { return *boxes_.at(node)->machine; }
+  std::vector<int> node_numbers() const;
+  std::vector<partition_ref> partitions() const;
+
+  // -- network ----------------------------------------------------------------------------------------------
+  void isolate(int node);
+  void cut(int from, int to);
+  /// Everything is as it should be again: links, weather, disks, clocks' rates, pauses; every node runs.
+  void heal();
+
+  // -- clients ----------------------------------------------------------------------------------------------
+  producer& add_producer(producer::habits);
+  consumer& add_consumer(bool from_followers);
+  const std::vector<std::unique_ptr<producer>>& producers() const { return producers_; }
+  const std::vector<std::unique_ptr<consumer>>& consumers() const { return consumers_; }
+  /// The process where the controller works; null: none, or two of which one does not know yet.
+  process* controller();
+
+  /// Every node ACTIVE, every partition led with all replicas in sync, every producer done.
+  bool quiet();
+  /// What keeps it from being quiet, for a person.
+  std::string unrest();
+
+private:
+  struct box_state {
+    std::unique_ptr<sim::machine> machine;
+    node_disk disk;
+    std::unique_ptr<process> running;
+    bool founder{false};
+  };
+  void deliver(place to, letter);
+  void died(int node, bool kernel_lives);
+  void refuse(int node, life former, int tries);
+  void bury();
+  void watch();
+
+  const cluster_options options_;
+  kernel kernel_;
+  network network_;
+  checker checker_;
+  surroundings world_;
+  client_world clients_;
+  std::map<int, std::unique_ptr<box_state>> boxes_;
+  std::vector<std::unique_ptr<process>> dead_;  ///< not yet destroyed: one of them may be running right now
+  std::vector<std::unique_ptr<producer>> producers_;
+  std::vector<std::unique_ptr<consumer>> consumers_;
+  std::map<place, client*> places_;
+  bool healed_{false};  ///< from now on whoever ends is started again
+  place next_client_{first_client};
+  topic_id topic_;
+};
+
+}  // namespace troupe::sim

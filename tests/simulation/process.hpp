@@ -1,0 +1,172 @@
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/controller/cluster_controller.hpp"
+#include "actors/controller/node_agent.hpp"
+#include "actors/partition/replica.hpp"
+#include "runtime/membership/failure_detector.hpp"
+#include "runtime/raft/raft.hpp"
+#include "tests/simulation/letter.hpp"
+#include "tests/simulation/machine.hpp"
+#include "tests/simulation/network.hpp"
+#include "tests/simulation/simulated_store.hpp"
+
+/// One node process: the cores, and the shell that joins them. The shell decides nothing; what it does here, CAF actors
+/// do in the product.
+namespace troupe::sim {
+
+class process;
+
+/// What lies on a machine's disk besides the store's logs. Writes to it are whole or not there.
+struct node_disk {
+  /// Raft's writes that were begun, in order; those that a crash finds here may be there after it, from the front.
+  std::deque<raft::write> writing;
+  void take_one();
+
+  uuid disk;
+  std::uint64_t starts{0};
+  std::string cluster_id;
+  std::int64_t clean_mark{-1};  ///< node epoch of the life that stopped in order; -1: none
+  raft_stored stored;
+};
+
+/// Who the checkers ask and who the processes tell.
+class observer {
+public:
+  virtual ~observer() = default;
+  /// The quorum decided `entry`; `node` applies it now.
+  virtual void applied(node_id node, const raft_entry& entry, const metadata_image& after) = 0;
+  virtual void leads_quorum(node_id node, raft_term term) = 0;
+  virtual void leads(node_id node, const store::log_identity&, leader_epoch) = 0;
+  virtual void committed(const process&, const partition_replica&) = 0;
+  /// A client is told that its write is stored.
+  virtual void acknowledged(const process&) = 0;
+  virtual void broken(const std::string& what) = 0;
+};
+
+struct surroundings {
+  kernel& ground;
+  network& net;
+  observer& watcher;
+  /// Brings a letter to whoever is at that place; nobody: it is lost.
+  std::function<void(place to, letter)> deliver;
+  /// Voters that a new node asks first.
+  std::vector<node_id> seeds;
+  cluster_controller::options controller;
+  raft_options raft;
+  simulated_store::limits store;
+};
+
+class process {
+public:
+  /// `founder`: begins a new cluster if the disk has none.
+  process(surroundings&, machine&, node_disk&, bool founder);
+  ~process();
+  process(const process&) = delete;
+
+  void receive(const letter&);
+  /// The kernel of `peer`'s machine says that no such process is there.
+  void link_reset(life peer);
+  void refused(node_id peer);
+  /// SIGTERM.
+  void stop();
+  /// A request to the controller, if it works here.
+  bool ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
+
+  // -- for checkers -----------------------------------------------------------------------------------------
+  node_id id() const { return machine_.id; }
+  life self() const { return agent_.self(); }
+  const class raft& quorum() const { return *raft_; }
+  const metadata_image& image() const { return *image_; }
+  const cluster_controller& controller_core() const { return controller_; }
+  const node_agent& agent() const { return agent_; }
+  bool has_lease() const { return agent_.has_lease(machine_.clock.now()); }
+  const std::map<store::log_identity, std::unique_ptr<partition_replica>>& replicas() const { return replicas_; }
+  partition_replica* replica_of(const partition_ref&) const;
+  /// Whole batches in [from, end) of a replica's log, as they lie on the disk.
+  result<std::vector<shared_bytes>> read(const store::log_identity&, log_offset from, log_offset end) const;
+  bool ended() const { return ended_; }
+
+private:
+  struct route {
+    node_id asker{-1};
+    node_id via{-1};
+  };
+  class ear;
+
+  instant now() const { return machine_.clock.now(); }
+  moment both() const { return {machine_.clock.now(), machine_.clock.wall()}; }
+  void tick();
+  void send(node_id to, letter_body);
+  void post(place to, std::size_t bytes, letter_body);
+  void tell(const std::string& line) const;
+  void end(const std::string& why);
+
+  // raft
+  void perform(raft::effects&&);
+  void take(raft::write&);
+  void take(raft::commit&);
+  void take(const raft::install&);
+  void metadata_changed();
+  void form_cluster();
+  void take_snapshot();
+  void tend_members();
+
+  // controller
+  void perform(cluster_controller::effects&&);
+  cluster_controller::ticket ticket_for(route);
+
+  // node
+  void perform(node_agent::effects&&);
+  void perform(membership::failure_detector::effects&&);
+  void registered(life as, const std::string& cluster_id);
+  void leased();
+  void suspect(bool at_once);
+
+  // replicas
+  void assign_replicas();
+  void add_replica(const store::log_identity&, const topic&);
+  void perform(partition_replica&, partition_replica::effects&&);
+  assignment assignment_of(const partition_state&) const;
+  void serve(const produce_request&, place client);
+  void serve(const fetch_request&, place client);
+  void serve(const latest_request&, place client);
+  std::vector<shared_bytes> read_runs(log_id, log_offset from, log_offset end, std::uint64_t bytes_max) const;
+
+  void handle(const letter&);
+
+  surroundings& world_;
+  machine& machine_;
+  node_disk& disk_;
+  std::shared_ptr<simulated_store> store_;
+  std::unique_ptr<class raft> raft_;
+  std::shared_ptr<const metadata_image> image_;
+  cluster_controller controller_;
+  node_agent agent_;
+  std::unique_ptr<membership::failure_detector> detector_;
+  std::map<store::log_identity, std::unique_ptr<partition_replica>> replicas_;
+  std::map<store::log_identity, log_id> logs_;
+  std::map<store::log_identity, assignment> assigned_;
+
+  std::uint64_t next_ticket_{1};
+  std::map<cluster_controller::ticket, route> routes_;
+  std::map<cluster_controller::ticket, std::function<void(cluster_controller::outcome)>> asked_;
+  std::optional<meta_offset> no_op_;  ///< while this node leads the quorum
+  raft_client proposer_;
+  std::uint64_t proposals_{0};
+  std::map<std::uint64_t, std::uint64_t> batches_;  ///< proposal sequence -> the controller's batch
+  std::vector<cluster_controller::voter> wanted_voters_;
+  bool changing_members_{false};
+  instant write_free_at_{};  ///< true time: when the disk is done with raft's writes so far
+  instant lease_end_{};
+  bool ended_{false};
+  unsigned ticks_{0};
+};
+
+}  // namespace troupe::sim
