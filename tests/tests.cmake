@@ -45,7 +45,7 @@ troupe_test(store USES troupe_store TIMEOUT 600 LABELS unit)
 set(raft_tests ${CMAKE_SOURCE_DIR}/tests/unit/raft)
 troupe_test(raft USES troupe_raft LABELS unit
             SOURCES ${raft_tests}/raft_test.cpp ${raft_tests}/desk.cpp ${raft_tests}/member.cpp)
-troupe_test(raft_storm USES troupe_raft_removable TIMEOUT 600 LABELS unit
+troupe_test(raft_storm USES troupe_raft_removable TIMEOUT 600 LABELS storm
             SOURCES ${raft_tests}/storm_test.cpp ${raft_tests}/storm.cpp ${raft_tests}/desk.cpp
                     ${raft_tests}/member.cpp)
 troupe_test(observe USES troupe_observe LABELS unit)
@@ -56,16 +56,16 @@ add_test(NAME net_ipv6 COMMAND test_net --gtest_filter=*Ipv6)
 set_tests_properties(net_ipv6 PROPERTIES TIMEOUT 120 LABELS unit SKIP_REGULAR_EXPRESSION "SKIPPED")
 troupe_test(ring USES troupe_ring LABELS unit)
 # With the rules removable: the storms also run without each of them, and must notice.
-troupe_test(membership USES troupe_membership_removable LABELS unit)
-troupe_test(entities USES troupe_entities_removable LABELS unit)
+troupe_test(membership USES troupe_membership_removable LABELS storm TIMEOUT 600)
+troupe_test(entities USES troupe_entities_removable LABELS storm TIMEOUT 600)
 file(GLOB partition_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/partition/*.cpp)
 list(FILTER partition_tests EXCLUDE REGEX "_storm_test\\.cpp$")
 troupe_test(partition USES troupe_partition SOURCES ${partition_tests} LABELS unit)
-troupe_test(replication_storm USES troupe_partition_removable LABELS unit TIMEOUT 300
+troupe_test(replication_storm USES troupe_partition_removable LABELS storm TIMEOUT 600
             SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/partition/replication_storm_test.cpp)
 troupe_test(controller USES troupe_controller LABELS unit)
 # With rules that can be removed: each must be missed.
-troupe_test(controller_rules USES troupe_controller_removable LABELS unit)
+troupe_test(controller_rules USES troupe_controller_removable TIMEOUT 600 LABELS storm)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)
 if(TROUPE_ACTORS)

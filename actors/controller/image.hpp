@@ -23,12 +23,7 @@ struct endpoint {
   friend bool operator==(const endpoint&, const endpoint&) = default;
 };
 
-/// One process of a node: its epoch is the meta offset of its registration.
-struct life {
-  node_id node{-1};
-  std::int64_t epoch{-1};
-  friend auto operator<=>(const life&, const life&) = default;
-};
+using life = node_life;
 
 struct partition_ref {
   topic_id topic;

@@ -171,8 +171,8 @@ bool leadership::may_join(node_id node, const follower& it) const {
 
 /// As the metadata knows it.
 std::int64_t leadership::life_of(node_id node) const {
-  const auto life = node_epochs_.find(node);
-  return life == node_epochs_.end() ? -1 : life->second;
+  const auto known = node_epochs_.find(node);
+  return known == node_epochs_.end() ? -1 : known->second;
 }
 
 void leadership::join(effects& todo, instant now) {

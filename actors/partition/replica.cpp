@@ -62,8 +62,8 @@ partition_replica::effects partition_replica::assigned(const assignment& a, mome
 void partition_replica::take_role(bool newer, effects& todo, instant now) {
   if (role_ == role::failed) return;
   const auto& state = last_.state;
-  const auto life = last_.node_epochs.find(self_.node);
-  const bool registered = life != last_.node_epochs.end() && life->second == self_.epoch;
+  const auto mine = last_.node_epochs.find(self_.node);
+  const bool registered = mine != last_.node_epochs.end() && mine->second == self_.epoch;
   if (newer && registered && damage_cut_ && lists(state.isr, self_.node)) damaged_from_.reset();
   chosen_ =
       state.leader == self_.node && !leads_ && registered && (!damaged_from_ || !holds(rule::damaged_never_leads));

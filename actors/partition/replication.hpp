@@ -18,13 +18,6 @@
 /// of the follower (fetches and their answers) or leader (ISR changes) that asks.
 namespace troupe {
 
-/// A node between two of its starts.
-struct node_life {
-  node_id node;
-  std::int64_t epoch{0};
-  friend auto operator<=>(const node_life&, const node_life&) = default;
-};
-
 /// A follower asks its leader for what comes next. It acknowledges: everything below `offset` is durable here.
 struct replica_fetch {
   store::log_identity seat;

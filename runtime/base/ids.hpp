@@ -67,6 +67,13 @@ struct uuid {
 
 using topic_id = uuid;
 
+/// A node between two of its starts: its epoch is the metadata offset of its registration, -1 before that.
+struct node_life {
+  node_id node{-1};
+  std::int64_t epoch{-1};
+  friend auto operator<=>(const node_life&, const node_life&) = default;
+};
+
 }  // namespace troupe
 
 template <class Tag, class Rep>

@@ -15,12 +15,8 @@
 /// Which nodes answer: probes with the help of peers, and what goes between the nodes for it.
 namespace troupe::membership {
 
-/// One process of a node: a restart is another life, with a higher epoch. Sorted by node, then epoch.
-struct life {
-  node_id node{-1};
-  std::int64_t epoch{-1};
-  friend auto operator<=>(const life&, const life&) = default;
-};
+/// A restart of a node is another life, with a higher epoch.
+using life = node_life;
 
 /// What nodes pass on about each other. `incarnation` counts what the subject has refuted in this life: only a higher
 /// one clears a suspicion, and a suspicion of a lower one than is known says nothing new.

@@ -101,8 +101,7 @@ void checker::leads(node_id node, const store::log_identity& seat, leader_epoch 
   compare(*p, seat, log_offset{0}, truth, false);
 }
 
-void checker::compare(const process& p, const store::log_identity& seat, log_offset from, log_offset to,
-                      bool extends) {
+void checker::compare(const process& p, const store::log_identity& seat, log_offset from, log_offset to, bool extends) {
   const partition_ref where{seat.topic, seat.partition};
   auto& known = partitions_[where];
   if (from >= to) return;
@@ -123,8 +122,8 @@ void checker::compare(const process& p, const store::log_identity& seat, log_off
           const auto at = static_cast<std::size_t>(next.value());
           if (at < known.truth.size()) {
             if (!(known.truth[at] == here))
-              return broken("I2: node " + number(p.id()) + " has another record than was committed in " +
-                            named(where) + " at " + number(next) + " (epoch " + number(here.epoch) + ", not " +
+              return broken("I2: node " + number(p.id()) + " has another record than was committed in " + named(where) +
+                            " at " + number(next) + " (epoch " + number(here.epoch) + ", not " +
                             number(known.truth[at].epoch) + ")");
             continue;
           }

@@ -61,7 +61,7 @@ private:
   };
   struct partition_known {
     std::vector<fact> truth;
-    std::vector<leader_epoch> committed_in;  ///< whose leader committed it first
+    std::vector<leader_epoch> committed_in;                                    ///< whose leader committed it first
     std::set<std::tuple<std::int64_t, std::int16_t, std::int32_t>> sequences;  ///< producer, epoch, sequence
     std::set<std::uint32_t> crcs;
     log_offset acknowledged;

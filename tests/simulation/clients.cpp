@@ -165,8 +165,8 @@ void producer::receive(const letter& l) {
   const auto* m = std::get_if<produce_reply>(&l.body);
   if (!m) return;
   for (auto& line : lines_) {
-    const auto at = std::find_if(line.batches.begin(), line.batches.end(),
-                                 [&](const pending& p) { return p.request == m->id; });
+    const auto at =
+        std::find_if(line.batches.begin(), line.batches.end(), [&](const pending& p) { return p.request == m->id; });
     if (at == line.batches.end()) continue;
     if (!m->refused) {
       ++acknowledged_;

@@ -44,7 +44,7 @@ uuid drawn(random_source& random) {
   return id;
 }
 
-/// Whole batches out of one run.
+/// Bytes on the wire, roughly: slow links care.
 std::size_t size_of(const letter_body& body) {
   if (const auto* answer = std::get_if<replica_answer>(&body)) {
     std::size_t bytes = 200;
@@ -91,7 +91,8 @@ process::process(surroundings& w, machine& m, node_disk& d, bool founder)
       machine_{m},
       disk_{d},
       image_{std::make_shared<const metadata_image>()},
-      controller_{controller_options(w, m.id), controller{controller_defaults{}, [&w] { return drawn(w.ground.random()); }}},
+      controller_{controller_options(w, m.id),
+                  controller{controller_defaults{}, [&w] { return drawn(w.ground.random()); }}},
       agent_{agent_options(m, d), random_source{w.ground.random()()}, m.clock.now()} {
   auto opened = simulated_store::open(w.ground, m, w.store, [this](const store::notice& n) {
     if (n.severity != store::notice::level::info) tell("store " + n.event + " " + n.fields);
@@ -287,8 +288,8 @@ void process::take(const raft::install& e) {
   if (e.snapshot->image.empty()) return;  // the beginning of a cluster
   const auto records = decode_all_metadata_records(e.snapshot->image);
   TROUPE_CHECK(records.ok());
-  image_ = std::make_shared<const metadata_image>(
-      metadata_image::restore(meta_offset{e.snapshot->index.value()}, *records));
+  image_ =
+      std::make_shared<const metadata_image>(metadata_image::restore(meta_offset{e.snapshot->index.value()}, *records));
 }
 
 void process::take_snapshot() {
@@ -357,50 +358,50 @@ bool process::ask(cluster_controller::request what, std::function<void(cluster_c
 void process::perform(cluster_controller::effects&& todo) {
   for (auto& effect : todo) {
     if (ended_) return;
-    std::visit(
-        overloaded{
-            [&](cluster_controller::propose& e) {
-              batches_[++proposals_] = e.batch;
-              perform(raft_->propose(now(), proposer_, proposals_, shared_bytes::own(encode_all(e.records))));
-            },
-            [&](cluster_controller::answer& e) {
-              if (auto* outcome = std::get_if<cluster_controller::outcome>(&e.what)) {
-                const auto at = asked_.find(e.to);
-                if (at == asked_.end()) return;
-                auto told = std::move(at->second);
-                asked_.erase(at);
-                return told(std::move(*outcome));
-              }
-              const auto at = routes_.find(e.to);
-              if (at == routes_.end()) return;
-              const auto to = at->second;
-              routes_.erase(at);
-              std::visit(overloaded{
-                             [&](registration_answer& a) { send(to.asker, std::move(a)); },
-                             [&](heartbeat_answer& a) {
-                               if (to.via.value() >= 0)
-                                 send(to.via, relayed_answer{to.asker, a});
-                               else
-                                 send(to.asker, a);
-                             },
-                             [&](isr_answer& a) { send(to.asker, std::move(a)); },
-                             [&](cluster_controller::outcome&) {},
-                         },
-                         e.what);
-            },
-            [&](cluster_controller::want_voters& e) { wanted_voters_ = e.voters; },
-            [&](cluster_controller::release_shard& e) {
-              send(e.owner.node, release_order{e.kind, e.shard, e.epoch});
-            },
-            [&](cluster_controller::noted& e) {
-              static constexpr const char* names[] = {"registered", "fenced",    "active",        "draining",
-                                                      "removed",    "no_leader", "possible_loss", "shard_move_given_up"};
-              tell(std::string{"controller: "} + names[static_cast<int>(e.what)] + " node " +
-                   std::to_string(e.node.value()) +
-                   (e.where ? " partition " + std::to_string(e.where->index.value()) : ""));
-            },
-        },
-        effect);
+    std::visit(overloaded{
+                   [&](cluster_controller::propose& e) {
+                     batches_[++proposals_] = e.batch;
+                     perform(raft_->propose(now(), proposer_, proposals_, shared_bytes::own(encode_all(e.records))));
+                   },
+                   [&](cluster_controller::answer& e) {
+                     if (auto* outcome = std::get_if<cluster_controller::outcome>(&e.what)) {
+                       const auto at = asked_.find(e.to);
+                       if (at == asked_.end()) return;
+                       auto told = std::move(at->second);
+                       asked_.erase(at);
+                       return told(std::move(*outcome));
+                     }
+                     const auto at = routes_.find(e.to);
+                     if (at == routes_.end()) return;
+                     const auto to = at->second;
+                     routes_.erase(at);
+                     std::visit(overloaded{
+                                    [&](registration_answer& a) { send(to.asker, std::move(a)); },
+                                    [&](heartbeat_answer& a) {
+                                      if (to.via.value() >= 0)
+                                        send(to.via, relayed_answer{to.asker, a});
+                                      else
+                                        send(to.asker, a);
+                                    },
+                                    [&](isr_answer& a) { send(to.asker, std::move(a)); },
+                                    [&](cluster_controller::outcome&) {},
+                                },
+                                e.what);
+                   },
+                   [&](cluster_controller::want_voters& e) { wanted_voters_ = e.voters; },
+                   [&](cluster_controller::release_shard& e) {
+                     send(e.owner.node, release_order{e.kind, e.shard, e.epoch});
+                   },
+                   [&](cluster_controller::noted& e) {
+                     static constexpr const char* names[] = {
+                         "registered", "fenced",    "active",        "draining",
+                         "removed",    "no_leader", "possible_loss", "shard_move_given_up"};
+                     tell(std::string{"controller: "} + names[static_cast<int>(e.what)] + " node " +
+                          std::to_string(e.node.value()) +
+                          (e.where ? " partition " + std::to_string(e.where->index.value()) : ""));
+                   },
+               },
+               effect);
   }
 }
 
@@ -443,8 +444,7 @@ void process::perform(node_agent::effects&& todo) {
 void process::registered(life as, const std::string& cluster_id) {
   tell("is registered as epoch " + std::to_string(as.epoch));
   disk_.cluster_id = cluster_id;
-  detector_ = std::make_unique<membership::failure_detector>(membership::life{as.node, as.epoch},
-                                                             membership::detector_settings{},
+  detector_ = std::make_unique<membership::failure_detector>(as, membership::detector_settings{},
                                                              random_source{world_.ground.random()()}, now());
   metadata_changed();
 }
@@ -473,20 +473,20 @@ void process::perform(membership::failure_detector::effects&& todo) {
 
 void process::suspect(bool at_once) {
   std::vector<node_agent::suspicion> all;
-  for (const auto& s : detector_->suspicions())
-    all.push_back({{s.subject.node, s.subject.epoch}, static_cast<suspicion_cause>(s.why), s.when});
+  for (const auto& s : detector_->suspicions()) all.push_back({s.subject, static_cast<suspicion_cause>(s.why), s.when});
   perform(agent_.suspects(now(), std::move(all), at_once));
 }
 
 void process::link_reset(life peer) {
   if (ended_) return;
   perform(controller_.link_broken(now(), peer, true, false));
-  if (detector_) perform(detector_->link_reset({peer.node, peer.epoch}, now()));
+  if (detector_) perform(detector_->link_reset(peer, now()));
 }
 
 void process::refused(node_id peer) {
   if (ended_) return;
-  if (const auto* node = image_->node(peer)) perform(controller_.link_broken(now(), {peer, node->node_epoch}, false, true));
+  if (const auto* node = image_->node(peer))
+    perform(controller_.link_broken(now(), {peer, node->node_epoch}, false, true));
   if (detector_) perform(detector_->connect_refused(peer, now()));
 }
 
@@ -536,8 +536,7 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   const auto id = made->front();
   auto found = restore_partition(*store_, id, machine_.clock.wall());
   TROUPE_CHECK(found.ok());
-  const auto self = agent_.self();
-  auto r = std::make_unique<partition_replica>(seat, node_life{self.node, self.epoch}, t.settings, std::move(*found), both());
+  auto r = std::make_unique<partition_replica>(seat, agent_.self(), t.settings, std::move(*found), both());
   r->leased(agent_.lease_end());
   replicas_.emplace(seat, std::move(r));
   logs_.emplace(seat, id);
@@ -596,44 +595,44 @@ void process::perform(partition_replica& r, partition_replica::effects&& todo) {
   };
   for (auto& effect : todo) {
     if (ended_) return;
-    std::visit(overloaded{
-                   [&](partition_replica::append& e) { store_->append(id, std::move(e.batches)); },
-                   [&](partition_replica::truncate& e) { store_->truncate(id, e.end, when_cut(e.end)); },
-                   [&](partition_replica::restart& e) { store_->restart_at(id, e.start, when_cut(e.start)); },
-                   [&](partition_replica::trim& e) { store_->trim(id, e.start, {}); },
-                   [&](partition_replica::send_fetch& e) { send(e.to, std::move(e.message)); },
-                   [&](partition_replica::send_answer& e) {
-                     if (e.read) {
-                       auto runs = read_runs(id, e.read->from, e.read->end, e.read->bytes_max);
-                       if (runs.empty() && e.read->from < e.read->end) return;
-                       std::get<replica_answer::records>(e.message.what).runs = std::move(runs);
-                     }
-                     send(e.to.node, std::move(e.message));
-                   },
-                   [&](partition_replica::send_proposal& e) {
-                     const auto& m = e.message;
-                     isr_change change;
-                     change.where = {m.seat.topic, m.seat.partition};
-                     change.leader = {m.leader.node, m.leader.epoch};
-                     change.epoch = m.epoch;
-                     change.partition_epoch = m.partition_epoch;
-                     for (const auto& l : m.isr) change.isr.push_back({l.node, l.epoch});
-                     if (const auto leader = raft_->leader()) send(*leader, std::move(change));
-                   },
-                   [&](partition_replica::committed&) { world_.watcher.committed(*this, r); },
-                   [&](partition_replica::tell& e) {
-                     for (auto& it : e.clients.produced) it.to(std::move(it.outcome));
-                     for (auto& it : e.clients.fetched) it.to(std::move(it.outcome));
-                   },
-                   [&](partition_replica::become& e) {
-                     static constexpr const char* names[] = {"none", "leader", "follower", "damaged", "failed", "removed"};
-                     tell("partition " + std::to_string(seat.partition.value()) + " is " +
-                          names[static_cast<int>(e.now)] + " in epoch " + std::to_string(e.epoch.value()) +
-                          (e.why ? ": " + e.why->text : ""));
-                     if (e.now == partition_replica::role::leader) world_.watcher.leads(machine_.id, seat, e.epoch);
-                   },
-               },
-               effect);
+    std::visit(
+        overloaded{
+            [&](partition_replica::append& e) { store_->append(id, std::move(e.batches)); },
+            [&](partition_replica::truncate& e) { store_->truncate(id, e.end, when_cut(e.end)); },
+            [&](partition_replica::restart& e) { store_->restart_at(id, e.start, when_cut(e.start)); },
+            [&](partition_replica::trim& e) { store_->trim(id, e.start, {}); },
+            [&](partition_replica::send_fetch& e) { send(e.to, std::move(e.message)); },
+            [&](partition_replica::send_answer& e) {
+              if (e.read) {
+                auto runs = read_runs(id, e.read->from, e.read->end, e.read->bytes_max);
+                if (runs.empty() && e.read->from < e.read->end) return;
+                std::get<replica_answer::records>(e.message.what).runs = std::move(runs);
+              }
+              send(e.to.node, std::move(e.message));
+            },
+            [&](partition_replica::send_proposal& e) {
+              const auto& m = e.message;
+              isr_change change;
+              change.where = {m.seat.topic, m.seat.partition};
+              change.leader = m.leader;
+              change.epoch = m.epoch;
+              change.partition_epoch = m.partition_epoch;
+              change.isr = m.isr;
+              if (const auto leader = raft_->leader()) send(*leader, std::move(change));
+            },
+            [&](partition_replica::committed&) { world_.watcher.committed(*this, r); },
+            [&](partition_replica::tell& e) {
+              for (auto& it : e.clients.produced) it.to(std::move(it.outcome));
+              for (auto& it : e.clients.fetched) it.to(std::move(it.outcome));
+            },
+            [&](partition_replica::become& e) {
+              static constexpr const char* names[] = {"none", "leader", "follower", "damaged", "failed", "removed"};
+              tell("partition " + std::to_string(seat.partition.value()) + " is " + names[static_cast<int>(e.now)] +
+                   " in epoch " + std::to_string(e.epoch.value()) + (e.why ? ": " + e.why->text : ""));
+              if (e.now == partition_replica::role::leader) world_.watcher.leads(machine_.id, seat, e.epoch);
+            },
+        },
+        effect);
   }
 }
 
@@ -650,78 +649,83 @@ void process::handle(const letter& l) {
   // A stranger's letters are for nobody here; who has no cluster yet may only ask for one.
   if (l.cluster != 0 && mine != 0 && l.cluster != mine) return;
   const auto from = l.from;
-  const node_life sender{from.node, from.epoch};
-  std::visit(
-      overloaded{
-          [&](const raft_message& m) { perform(raft_->step(now(), m)); },
-          [&](const registration& m) { perform(controller_.registered(now(), ticket_for({from.node, node_id{-1}}), m)); },
-          [&](const registration_answer& m) { perform(agent_.received(now(), m)); },
-          [&](const heartbeat& m) { perform(controller_.heard(now(), ticket_for({m.from.node, node_id{-1}}), m)); },
-          [&](const heartbeat_answer& m) {
-            perform(agent_.received(now(), m));
-            leased();
-          },
-          [&](const relayed& m) {
-            // From the node itself: on to the controller. Passed on already: it is for us.
-            if (m.message.from.node == from.node && raft_->leader() && *raft_->leader() != machine_.id)
-              send(*raft_->leader(), m);
-            else
-              perform(controller_.heard(now(), ticket_for({m.message.from.node, from.node}), m.message));
-          },
-          [&](const relayed_answer& m) {
-            if (m.asker == machine_.id) {
-              perform(agent_.received(now(), m.message));
-              leased();
-            } else {
-              send(m.asker, m.message);
-            }
-          },
-          [&](const farewell& m) { perform(controller_.said_farewell(now(), m)); },
-          [&](const isr_change& m) { perform(controller_.isr_asked(now(), ticket_for({from.node, node_id{-1}}), m)); },
-          [&](const isr_answer& m) {
-            auto* r = replica_of(m.where);
-            if (!r || m.what == isr_answer::outcome::later) return;
-            alter_isr_answer a;
-            a.seat = r->seat();
-            a.epoch = m.epoch;
-            a.partition_epoch = m.partition_epoch;
-            a.what = m.what == isr_answer::outcome::accepted             ? alter_isr_answer::outcome::accepted
-                     : m.what == isr_answer::outcome::ineligible_replica ? alter_isr_answer::outcome::ineligible_replica
-                                                                         : alter_isr_answer::outcome::refused;
-            if (m.what == isr_answer::outcome::accepted) a.state = m.state;
-            perform(*r, r->received(a, both()));
-          },
-          [&](const log_ends& m) { perform(controller_.log_ends_are(now(), m)); },
-          [&](const shard_released& m) { perform(controller_.released(now(), m)); },
-          [&](const release_order& m) {
-            // No entity lives here: a shard is empty-handed at once.
-            send(from.node, shard_released{agent_.self(), m.kind, m.shard, m.epoch});
-          },
-          [&](const membership::message& m) {
-            if (detector_) perform(detector_->received(m, now()));
-          },
-          [&](const replica_fetch& m) {
-            // A fetch names the follower's seat; ours is another of the same partition.
-            if (auto* r = replica_of({m.seat.topic, m.seat.partition})) perform(*r, r->received(sender, m, now()));
-          },
-          [&](const replica_answer& m) {
-            const auto at = replicas_.find(m.seat);
-            if (at != replicas_.end()) perform(*at->second, at->second->received(sender, m, both()));
-          },
-          [&](const produce_request& m) { serve(m, from.node.value()); },
-          [&](const fetch_request& m) { serve(m, from.node.value()); },
-          [&](const latest_request& m) { serve(m, from.node.value()); },
-          [&](const where_request& m) {
-            where_reply reply{m.id, node_id{-1}, no_epoch};
-            if (const auto* state = image_->find(m.where)) {
-              reply.leader = state->leader;
-              reply.epoch = state->epoch;
-            }
-            post(from.node.value(), 100, reply);
-          },
-          [&](const auto&) {},  // answers to clients do not come here
-      },
-      l.body);
+  std::visit(overloaded{
+                 [&](const raft_message& m) { perform(raft_->step(now(), m)); },
+                 [&](const registration& m) {
+                   perform(controller_.registered(now(), ticket_for({from.node, node_id{-1}}), m));
+                 },
+                 [&](const registration_answer& m) { perform(agent_.received(now(), m)); },
+                 [&](const heartbeat& m) {
+                   perform(controller_.heard(now(), ticket_for({m.from.node, node_id{-1}}), m));
+                 },
+                 [&](const heartbeat_answer& m) {
+                   perform(agent_.received(now(), m));
+                   leased();
+                 },
+                 [&](const relayed& m) {
+                   // From the node itself: on to the controller. Passed on already: it is for us.
+                   if (m.message.from.node == from.node && raft_->leader() && *raft_->leader() != machine_.id)
+                     send(*raft_->leader(), m);
+                   else
+                     perform(controller_.heard(now(), ticket_for({m.message.from.node, from.node}), m.message));
+                 },
+                 [&](const relayed_answer& m) {
+                   if (m.asker == machine_.id) {
+                     perform(agent_.received(now(), m.message));
+                     leased();
+                   } else {
+                     send(m.asker, m.message);
+                   }
+                 },
+                 [&](const farewell& m) { perform(controller_.said_farewell(now(), m)); },
+                 [&](const isr_change& m) {
+                   perform(controller_.isr_asked(now(), ticket_for({from.node, node_id{-1}}), m));
+                 },
+                 [&](const isr_answer& m) {
+                   auto* r = replica_of(m.where);
+                   if (!r || m.what == isr_answer::outcome::later) return;
+                   alter_isr_answer a;
+                   a.seat = r->seat();
+                   a.epoch = m.epoch;
+                   a.partition_epoch = m.partition_epoch;
+                   a.what = m.what == isr_answer::outcome::accepted ? alter_isr_answer::outcome::accepted
+                            : m.what == isr_answer::outcome::ineligible_replica
+                                ? alter_isr_answer::outcome::ineligible_replica
+                                : alter_isr_answer::outcome::refused;
+                   if (m.what == isr_answer::outcome::accepted) a.state = m.state;
+                   perform(*r, r->received(a, both()));
+                 },
+                 [&](const log_ends& m) { perform(controller_.log_ends_are(now(), m)); },
+                 [&](const shard_released& m) { perform(controller_.released(now(), m)); },
+                 [&](const release_order& m) {
+                   // No entity lives here: a shard is empty-handed at once.
+                   send(from.node, shard_released{agent_.self(), m.kind, m.shard, m.epoch});
+                 },
+                 [&](const membership::message& m) {
+                   if (detector_) perform(detector_->received(m, now()));
+                 },
+                 [&](const replica_fetch& m) {
+                   // A fetch names the follower's seat; ours is another of the same partition.
+                   if (auto* r = replica_of({m.seat.topic, m.seat.partition})) perform(*r, r->received(from, m, now()));
+                 },
+                 [&](const replica_answer& m) {
+                   const auto at = replicas_.find(m.seat);
+                   if (at != replicas_.end()) perform(*at->second, at->second->received(from, m, both()));
+                 },
+                 [&](const produce_request& m) { serve(m, from.node.value()); },
+                 [&](const fetch_request& m) { serve(m, from.node.value()); },
+                 [&](const latest_request& m) { serve(m, from.node.value()); },
+                 [&](const where_request& m) {
+                   where_reply reply{m.id, node_id{-1}, no_epoch};
+                   if (const auto* state = image_->find(m.where)) {
+                     reply.leader = state->leader;
+                     reply.epoch = state->epoch;
+                   }
+                   post(from.node.value(), 100, reply);
+                 },
+                 [&](const auto&) {},  // answers to clients do not come here
+             },
+             l.body);
 }
 
 // -- clients ------------------------------------------------------------------------------------------------------

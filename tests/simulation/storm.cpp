@@ -7,8 +7,8 @@ namespace troupe::sim {
 
 namespace {
 
-/// What may happen, and how often beside the others. A seed takes some of them and leaves the rest, so that combinations
-/// are seen that an even mix would drown.
+/// What may happen, and how often beside the others. A seed takes some of them and leaves the rest, so that
+/// combinations are seen that an even mix would drown.
 class weather_maker {
 public:
   weather_maker(cluster& c) : c_{c}, random_{c.ground().random()} {
@@ -22,7 +22,21 @@ public:
   }
 
 private:
-  enum fault { kill, power, power_many, pause, cut_one_way, cut_pair, isolate, bad_weather, slow_link, slow_disk, stop, flap, count };
+  enum fault {
+    kill,
+    power,
+    power_many,
+    pause,
+    cut_one_way,
+    cut_pair,
+    isolate,
+    bad_weather,
+    slow_link,
+    slow_disk,
+    stop,
+    flap,
+    count
+  };
 
   void next() {
     c_.ground().after(c_.ground().between(100ms, 2500ms), [this] {

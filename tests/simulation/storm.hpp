@@ -12,7 +12,7 @@ namespace troupe::sim {
 
 struct storm_options {
   std::uint64_t seed{1};
-  duration length{25s};    ///< of the faults
+  duration length{30s};    ///< of the faults
   duration recovery{30s};  ///< P5: so long service may take to return
   rule without{rule::count};
   bool tell{false};  ///< print the story as it happens

@@ -8,6 +8,6 @@ troupe_room(troupe_simulation tests/simulation SOURCES ${simulator} ${CMAKE_SOUR
 troupe_without_lto(troupe_simulation)
 
 file(GLOB simulation_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cpp)
-troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS simulation TIMEOUT 600)
+troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS storm TIMEOUT 900)
 add_executable(sim ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(sim PRIVATE troupe_simulation)

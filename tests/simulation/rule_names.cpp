@@ -1,0 +1,161 @@
+#include "tests/simulation/rule_names.hpp"
+
+namespace troupe::sim {
+
+std::string_view to_string(rule r) {
+  switch (r) {
+    case rule::durable_before_send:
+      return "durable_before_send";
+    case rule::leader_counts_durable:
+      return "leader_counts_durable";
+    case rule::vote_compares_logs:
+      return "vote_compares_logs";
+    case rule::one_vote_per_term:
+      return "one_vote_per_term";
+    case rule::own_term_commit:
+      return "own_term_commit";
+    case rule::change_waits_for_no_op:
+      return "change_waits_for_no_op";
+    case rule::one_change_at_a_time:
+      return "one_change_at_a_time";
+    case rule::learner_catches_up:
+      return "learner_catches_up";
+    case rule::pre_vote:
+      return "pre_vote";
+    case rule::step_down_without_quorum:
+      return "step_down_without_quorum";
+    case rule::disk_is_the_voter:
+      return "disk_is_the_voter";
+    case rule::snapshot_before_log:
+      return "snapshot_before_log";
+    case rule::command_once:
+      return "command_once";
+    case rule::read_needs_round:
+      return "read_needs_round";
+    case rule::quiet_after_start:
+      return "quiet_after_start";
+    case rule::quiet_after_leader:
+      return "quiet_after_leader";
+    case rule::controller_waits_for_no_op:
+      return "controller_waits_for_no_op";
+    case rule::new_controller_heard_all:
+      return "new_controller_heard_all";
+    case rule::grant_needs_quorum:
+      return "grant_needs_quorum";
+    case rule::grant_needs_fresh_metadata:
+      return "grant_needs_fresh_metadata";
+    case rule::lease_from_sending:
+      return "lease_from_sending";
+    case rule::active_after_lease:
+      return "active_after_lease";
+    case rule::two_reports:
+      return "two_reports";
+    case rule::own_report_always:
+      return "own_report_always";
+    case rule::gone_needs_reset_and_refusal:
+      return "gone_needs_reset_and_refusal";
+    case rule::gone_needs_both:
+      return "gone_needs_both";
+    case rule::epoch_fences_former_life:
+      return "epoch_fences_former_life";
+    case rule::register_fences:
+      return "register_fences";
+    case rule::unclean_leaves_elr:
+      return "unclean_leaves_elr";
+    case rule::ready_before_active:
+      return "ready_before_active";
+    case rule::peers_asked_first:
+      return "peers_asked_first";
+    case rule::refutation_is_newer:
+      return "refutation_is_newer";
+    case rule::slow_observer_accuses_late:
+      return "slow_observer_accuses_late";
+    case rule::unleased_is_suspected:
+      return "unleased_is_suspected";
+    case rule::watermark_over_maximal_isr:
+      return "watermark_over_maximal_isr";
+    case rule::watermark_needs_min_isr:
+      return "watermark_needs_min_isr";
+    case rule::watermark_counts_durable:
+      return "watermark_counts_durable";
+    case rule::fetch_after_sync:
+      return "fetch_after_sync";
+    case rule::fetch_same_epoch:
+      return "fetch_same_epoch";
+    case rule::answer_same_epoch:
+      return "answer_same_epoch";
+    case rule::answer_at_own_end:
+      return "answer_at_own_end";
+    case rule::diverged_by_epoch:
+      return "diverged_by_epoch";
+    case rule::end_of_greatest_epoch:
+      return "end_of_greatest_epoch";
+    case rule::no_progress_when_diverged:
+      return "no_progress_when_diverged";
+    case rule::added_at_checked:
+      return "added_at_checked";
+    case rule::isr_adds_at_watermark:
+      return "isr_adds_at_watermark";
+    case rule::isr_adds_past_epoch_start:
+      return "isr_adds_past_epoch_start";
+    case rule::isr_adds_seen_in_epoch:
+      return "isr_adds_seen_in_epoch";
+    case rule::isr_adds_this_life:
+      return "isr_adds_this_life";
+    case rule::isr_adds_unfenced:
+      return "isr_adds_unfenced";
+    case rule::partition_epoch_checked:
+      return "partition_epoch_checked";
+    case rule::keep_maximal_isr:
+      return "keep_maximal_isr";
+    case rule::settled_by_partition_epoch:
+      return "settled_by_partition_epoch";
+    case rule::removal_bumps_leader_epoch:
+      return "removal_bumps_leader_epoch";
+    case rule::clean_election:
+      return "clean_election";
+    case rule::elr_cleared:
+      return "elr_cleared";
+    case rule::reassign_waits_for_isr:
+      return "reassign_waits_for_isr";
+    case rule::reassign_keeps_min_isr:
+      return "reassign_keeps_min_isr";
+    case rule::no_truncation_below_watermark:
+      return "no_truncation_below_watermark";
+    case rule::damaged_never_leads:
+      return "damaged_never_leads";
+    case rule::ack_after_sync:
+      return "ack_after_sync";
+    case rule::latest_waits_for_epoch_start:
+      return "latest_waits_for_epoch_start";
+    case rule::lease_before_answer:
+      return "lease_before_answer";
+    case rule::deliver_same_epoch:
+      return "deliver_same_epoch";
+    case rule::deliver_needs_active:
+      return "deliver_needs_active";
+    case rule::deliver_needs_lease:
+      return "deliver_needs_lease";
+    case rule::reply_needs_lease:
+      return "reply_needs_lease";
+    case rule::repeats_suppressed:
+      return "repeats_suppressed";
+    case rule::reply_after_commit:
+      return "reply_after_commit";
+    case rule::handoff_stops_first:
+      return "handoff_stops_first";
+    case rule::nothing_dropped_silently:
+      return "nothing_dropped_silently";
+    case rule::count:
+      break;
+  }
+  return "none";
+}
+
+std::optional<rule> rule_named(std::string_view name) {
+  for (int i = 0; i < static_cast<int>(rule::count); ++i)
+    if (to_string(static_cast<rule>(i)) == name) return static_cast<rule>(i);
+  return {};
+}
+
+}  // namespace troupe::sim
