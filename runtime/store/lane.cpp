@@ -78,15 +78,17 @@ lane::lane(unsigned number, const options& o, std::uint64_t hot_bytes, chain::su
 bool lane::push(durability level, work& w) {
   for (const auto& b : w.batches) w.bytes += b.bytes.size();
   w.bytes += w.state.size();
-  bool wake = false;
+  bool first = false, enough = false;
   {
     std::scoped_lock lock{mutex_};
     if (stopping_) return false;
     const auto before = queued_bytes_.fetch_add(w.bytes);
-    wake = (arrivals_[0].empty() && arrivals_[1].empty()) || (before < enough_ && before + w.bytes >= enough_);
+    first = !gathering_ && arrivals_[0].empty() && arrivals_[1].empty();
+    enough = gathering_ && before < enough_ && before + w.bytes >= enough_;
     arrivals_[static_cast<std::size_t>(level)].push_back(std::move(w));
   }
-  if (wake) arrived_.notify_one();
+  if (first) arrived_.notify_one();
+  if (enough) enough_arrived_.notify_one();
   return true;
 }
 
@@ -104,6 +106,7 @@ void lane::look_at_ages() {
     ages_ = true;
   }
   arrived_.notify_one();
+  enough_arrived_.notify_one();
 }
 
 void lane::stop() {
@@ -111,7 +114,8 @@ void lane::stop() {
     std::scoped_lock lock{mutex_};
     stopping_ = true;
   }
-  arrived_.notify_one();
+  arrived_.notify_all();
+  enough_arrived_.notify_one();
 }
 
 bool lane::step(instant now, wall_time wall) {
@@ -169,12 +173,14 @@ void lane::sync_round(instant now) {
 }
 
 void lane::block_was_handled(instant now) {
+  bool free = false;
   {
     std::scoped_lock lock{mutex_};
     under_way_ = group_.unsettled() > 0;
     last_block_at_ = now;
+    free = gathering_ && !under_way_;
   }
-  arrived_.notify_one();
+  if (free) enough_arrived_.notify_one();
 }
 
 void lane::settle(chain& chain, instant now) {
@@ -194,35 +200,48 @@ void lane::settle(chain& chain, instant now) {
   for (auto& [done, answer] : out.answers) done(answer);
 }
 
-/// Waits until there is a block worth writing. False: stop.
+/// Takes the turn to write when there is something to write, and waits until it is worth a block. False: stop.
 bool lane::gather() {
   constexpr auto linger = 500us;
   constexpr std::uint64_t mid_sized = 32 << 10;
   std::unique_lock lock{mutex_};
-  const auto something = [&] { return stopping_ || ages_ || !arrivals_[0].empty() || !arrivals_[1].empty(); };
+  const auto work_waits = [&] { return left_ || !arrivals_[0].empty() || !arrivals_[1].empty(); };
   const auto enough = [&] { return stopping_ || ages_ || queued_bytes_ >= enough_; };
-  if (queues_[0].empty() && queues_[1].empty()) {
-    arrived_.wait(lock, something);
-    // Worth while only where several come at a time: one that waits for its answer before it sends the next would wait
-    // in vain.
-    if (!under_way_ && last_block_works_ > 1 && last_block_bytes_ >= mid_sized &&
-        boot_clock::now() - last_block_at_ < 1ms)
-      arrived_.wait_until(lock, std::chrono::steady_clock::now() + linger, enough);
-  }
+  arrived_.wait(lock, [&] { return !gathering_ && (stopping_ || ages_ || work_waits()); });
+  if (stopping_ && !work_waits()) return false;
+  gathering_ = true;
+  // Worth while only where several come at a time: one that waits for its answer before it sends the next would wait
+  // in vain.
+  if (!left_ && !under_way_ && last_block_works_ > 1 && last_block_bytes_ >= mid_sized &&
+      boot_clock::now() - last_block_at_ < 1ms)
+    enough_arrived_.wait_until(lock, std::chrono::steady_clock::now() + linger, enough);
   const bool interval_waits = !queues_[1].empty() || !arrivals_[1].empty();
-  if (!interval_waits) arrived_.wait(lock, [&] { return !under_way_ || enough(); });
-  return !stopping_ || !queues_[0].empty() || !queues_[1].empty() || !arrivals_[0].empty() || !arrivals_[1].empty();
+  if (!interval_waits) enough_arrived_.wait(lock, [&] { return !under_way_ || enough(); });
+  return true;
+}
+
+/// Gives the turn to write to whoever wants it.
+void lane::hand_on() {
+  bool wanted = false;
+  {
+    std::scoped_lock lock{mutex_};
+    gathering_ = false;
+    left_ = !queues_[0].empty() || !queues_[1].empty();
+    wanted = left_ || stopping_ || ages_ || !arrivals_[0].empty() || !arrivals_[1].empty();
+  }
+  if (wanted) arrived_.notify_one();
 }
 
 void lane::run() {
-  for (;;) {
+  while (gather()) {
     {
       std::scoped_lock turn{writing_};
-      if (!gather()) break;
       write_queued(boot_clock::now(), wall_now());
     }
+    hand_on();
     sync_round(boot_clock::now());
   }
+  // The other thread may have a block under way still.
   std::scoped_lock turn{writing_};
   sync_round(boot_clock::now());
   group_.roll(wall_now(), std::chrono::milliseconds{INT64_MIN / 2});

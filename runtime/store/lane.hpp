@@ -11,7 +11,8 @@
 /// Both threads do the same: take the turn to write, gather and write a block, hand on that turn, take the turn to
 /// sync, sync, tell. So while one syncs block N the other gathers and writes block N+1, no more than two blocks are
 /// ever written and not synced, and a lone caller who waits for each answer has no hop from thread to thread in
-/// between.
+/// between. Who has no turn sleeps until there is something for it: each needless wake-up costs a lone caller more
+/// than the write itself.
 ///
 /// Group commit: while a block is under way, what arrives is gathered until that block is durable or there is `enough`
 /// for another. And under a stream of mid-sized blocks the lane waits a moment (at most `linger`) for a fuller one,
@@ -81,6 +82,7 @@ public:
 
 private:
   bool gather();
+  void hand_on();
   bool write_queued(instant, wall_time);
   void settle(chain&, instant);
   void block_was_handled(instant);
@@ -92,8 +94,11 @@ private:
   const shared_counters& counters_;
 
   std::mutex mutex_;
-  std::condition_variable arrived_;
-  std::vector<work> arrivals_[2];  // group, interval
+  std::condition_variable arrived_;         ///< for a thread without a turn: there is something to gather
+  std::condition_variable enough_arrived_;  ///< for the one that gathers: there is a block's worth, or the disk is free
+  bool gathering_{false};                   ///< a thread has the turn to write
+  bool left_{false};                        ///< what was queued was more than one block
+  std::vector<work> arrivals_[2];           // group, interval
   bool stopping_{false}, ages_{false};
   bool under_way_{false};  ///< a block is written and not yet durable
   instant last_block_at_{};
