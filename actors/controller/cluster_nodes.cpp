@@ -318,8 +318,11 @@ void cluster_controller::say_voters(effects& out) {
     if (node.state == node_state::active && !node.leaving && !node.disk.is_nil() && !votes(id))
       able.push_back({id, node.disk});
 
-  const auto most = std::min(wanted.size() + able.size(), static_cast<std::size_t>(image_->voter_count));
-  const std::size_t goal = most >= 5 ? 5 : most >= 3 ? 3 : 1;
+  const auto odd = [&](std::size_t nodes) -> std::size_t {
+    const auto most = std::min(nodes, static_cast<std::size_t>(image_->voter_count));
+    return most >= 5 ? 5 : most >= 3 ? 3 : 1;
+  };
+  const auto goal = odd(wanted.size() + able.size());
   const auto rack_of = [&](const voter& v) {
     const auto* node = image_->node(v.node);
     return node == nullptr ? std::string{} : node->rack;
@@ -333,7 +336,10 @@ void cluster_controller::say_voters(effects& out) {
     able.erase(next);
   }
   std::ranges::sort(wanted);
-  while (wanted.size() > goal) {
+  // Who is down now, or has a new disk and cannot come in yet, may be a voter again soon: the set does not shrink for it.
+  std::size_t expected = 0;
+  for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !node.leaving;
+  while (wanted.size() > odd(expected)) {
     const auto last =
         std::ranges::find_if(wanted.rbegin(), wanted.rend(), [&](const voter& v) { return v.node != options_.self; });
     wanted.erase(std::next(last).base());

@@ -155,6 +155,11 @@ segment_device::space memory_disk::free_space() {
   return {capacity_ - std::min(capacity_, used()), capacity_};
 }
 
+std::uint64_t memory_disk::used_bytes() const {
+  std::scoped_lock lock{mutex_};
+  return used();
+}
+
 std::uint64_t memory_disk::used() const {
   std::uint64_t sum = 0;
   for (const auto& [name, f] : files_) sum += f->now.size() + f->index.size();

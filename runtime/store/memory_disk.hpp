@@ -28,6 +28,7 @@ public:
   bool flip_index_bit(const segment_name&, std::uint64_t byte, unsigned bit);
   bool lose(const segment_name& name) { return files_.erase(name) > 0; }
   std::uint64_t bytes_of(const segment_name&) const;
+  std::uint64_t used_bytes() const;
 
   // -- segment_device -----------------------------------------------------------------------------------
   result<std::unique_ptr<segment_file>> create(const segment_name&, std::uint64_t segment_bytes) override;

@@ -35,6 +35,12 @@ private:
     slow_disk,
     stop,
     flap,
+    io_error,
+    full_disk,
+    clock,
+    reassign,
+    elect,
+    new_disk,
     count
   };
 
@@ -140,6 +146,59 @@ private:
           later(i * 400ms + 200ms, i * 400ms + 300ms, [this, n] { join_again(n); });
         }
         break;
+      case io_error:
+        c_.ground().tell("the next sync of n" + std::to_string(n) + " fails");
+        c_.box(n).disk.fail_next_sync();
+        later(1s, 6s, [this, n] { c_.start(n); });
+        break;
+      case full_disk:
+        // Nothing more fits, until somebody makes room.
+        c_.ground().tell("full disk n" + std::to_string(n));
+        c_.box(n).disk.set_capacity(c_.box(n).disk.used_bytes());
+        later(500ms, 6s, [this, n] { c_.box(n).disk.set_capacity(UINT64_MAX); });
+        break;
+      case clock:
+        if (random_.chance(0.5)) {
+          c_.box(n).clock.drift(1 + (static_cast<double>(random_.below(2001)) / 1000 - 1) * 0.09);
+        } else {
+          constexpr std::int64_t steps[] = {-3'600'000, 3'600'000, -315'360'000'000, 315'360'000'000, 1000};
+          c_.box(n).clock.step_wall(std::chrono::milliseconds{steps[random_.below(5)]});
+        }
+        c_.ground().tell("the clock of n" + std::to_string(n) + " changes");
+        break;
+      case reassign:
+        if (auto* controller = c_.controller()) {
+          const auto all = c_.partitions();
+          cluster_controller::reassign asked;
+          asked.items.push_back({all[random_.below(all.size())], {}});
+          if (random_.chance(0.8)) {
+            auto nodes = c_.node_numbers();
+            std::vector<node_id> target;
+            while (target.size() < 3) {
+              const auto at = random_.below(nodes.size());
+              target.emplace_back(nodes[at]);
+              nodes.erase(nodes.begin() + static_cast<std::ptrdiff_t>(at));
+            }
+            asked.items[0].target = std::move(target);
+          }
+          c_.ground().tell(asked.items[0].target ? "reassign" : "cancel a reassignment");
+          controller->ask(std::move(asked), [](const cluster_controller::outcome&) {});
+        }
+        break;
+      case elect:
+        if (auto* controller = c_.controller()) {
+          c_.ground().tell("elect preferred leaders");
+          controller->ask(cluster_controller::elect_preferred{c_.partitions()},
+                          [](const cluster_controller::outcome&) {});
+        }
+        break;
+      case new_disk:
+        // Only one in a storm: what is promised holds while fewer than min.insync.replicas lose their disk.
+        if (std::exchange(disk_lost_, true) || c_.options().min_in_sync < 2) break;
+        c_.kill(n);
+        c_.replace_disk(n);
+        later(200ms, 5s, [this, n] { c_.start(n); });
+        break;
       default:
         break;
     }
@@ -157,6 +216,7 @@ private:
   random_source& random_;
   std::uint64_t weights_[fault::count];
   instant end_{};
+  bool disk_lost_{false};
 };
 
 }  // namespace
