@@ -34,11 +34,12 @@ public:
     std::vector<store::batch> batches;
   };
   /// Cut the log; when that is durable call `truncated` with where it ends now: lower than `end` if that lay within a
-  /// batch.
+  /// batch. A full disk may refuse it: try again until it is done.
   struct truncate {
     log_offset end;
   };
-  /// Drop the log's content and go on at `start`; when that is durable call `truncated(start)`.
+  /// Drop the log's content and go on at `start`; when that is durable call `truncated(start)`. As for a full disk: as
+  /// above.
   struct restart {
     log_offset start;
   };

@@ -217,6 +217,7 @@ void cluster::heal() {
   for (const auto& [n, box] : boxes_) {
     resume(n);
     box->machine->pace = {};
+    box->machine->clock.set_wall_right();
     box->machine->disk.set_capacity(UINT64_MAX);
     start(n);
   }
@@ -287,7 +288,19 @@ std::string cluster::unrest() {
     const auto name = "partition " + std::to_string(where.index.value());
     if (!p) return name + " does not exist";
     if (p->leader.value() < 0) return name + " has no leader";
-    if (p->isr.size() < p->replicas.size()) return name + " has only " + std::to_string(p->isr.size()) + " in sync";
+    if (p->isr.size() < p->replicas.size()) {
+      auto text = name + " has only " + std::to_string(p->isr.size()) + " in sync:";
+      for (const auto& seat : p->replicas) {
+        auto* holder = at(seat.node.value());
+        const auto* r = holder ? holder->replica_of(where) : nullptr;
+        text += " n" + std::to_string(seat.node.value()) + (p->in_sync(seat.node) ? "" : " (out)");
+        if (r)
+          text += " added " + std::to_string(r->seat().added_at) + "/" + std::to_string(seat.added_at) + " to " +
+                  std::to_string(r->partition().end().value()) + " role " +
+                  std::to_string(static_cast<int>(r->current()));
+      }
+      return text;
+    }
     auto* leader = at(p->leader.value());
     const auto* r = leader ? leader->replica_of(where) : nullptr;
     if (!r || r->current() != partition_replica::role::leader || r->partition().epoch() != p->epoch)

@@ -78,6 +78,7 @@ public:
   /// From now on; what it showed so far stays.
   void drift(double rate);
   void step_wall(std::chrono::milliseconds by) { wall_offset_ += by; }
+  void set_wall_right() { wall_offset_ = {}; }
   /// How long it takes until this clock has moved by `local`.
   duration true_time(duration local) const;
 

@@ -582,24 +582,35 @@ result<std::vector<shared_bytes>> process::read(const store::log_identity& seat,
   return all;
 }
 
+/// Until it is done: on a full disk even that has to wait.
+void process::cut(const store::log_identity& seat, bool restart, log_offset at) {
+  const auto id = logs_.at(seat);
+  // Whatever comes back from the disk finds the replica again by its seat: it may be gone by then.
+  auto done = [this, seat, restart, at, id](const result<void>& how) {
+    const auto r = replicas_.find(seat);
+    if (ended_ || r == replicas_.end()) return;
+    if (how) return perform(*r->second, r->second->truncated(store_->state(id)->end, now()));
+    if (how.code() == errc::storage_full)
+      machine_.later(500ms, [this, seat, restart, at] {
+        if (!ended_ && replicas_.contains(seat)) cut(seat, restart, at);
+      });
+  };
+  if (restart)
+    store_->restart_at(id, at, done);
+  else
+    store_->truncate(id, at, done);
+}
+
 void process::perform(partition_replica& r, partition_replica::effects&& todo) {
   const auto seat = r.seat();
   const auto id = logs_.at(seat);
-  // Whatever comes back from the disk finds the replica again by its seat: it may be gone by then.
-  auto when_cut = [this, seat](log_offset end) {
-    return [this, seat, end](const result<void>& done) {
-      const auto at = replicas_.find(seat);
-      if (ended_ || at == replicas_.end() || !done) return;
-      perform(*at->second, at->second->truncated(end, now()));
-    };
-  };
   for (auto& effect : todo) {
     if (ended_) return;
     std::visit(
         overloaded{
             [&](partition_replica::append& e) { store_->append(id, std::move(e.batches)); },
-            [&](partition_replica::truncate& e) { store_->truncate(id, e.end, when_cut(e.end)); },
-            [&](partition_replica::restart& e) { store_->restart_at(id, e.start, when_cut(e.start)); },
+            [&](partition_replica::truncate& e) { cut(seat, false, e.end); },
+            [&](partition_replica::restart& e) { cut(seat, true, e.start); },
             [&](partition_replica::trim& e) { store_->trim(id, e.start, {}); },
             [&](partition_replica::send_fetch& e) { send(e.to, std::move(e.message)); },
             [&](partition_replica::send_answer& e) {

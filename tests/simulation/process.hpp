@@ -133,6 +133,7 @@ private:
   void assign_replicas();
   void add_replica(const store::log_identity&, const topic&);
   void perform(partition_replica&, partition_replica::effects&&);
+  void cut(const store::log_identity&, bool restart, log_offset);
   assignment assignment_of(const partition_state&) const;
   void serve(const produce_request&, place client);
   void serve(const fetch_request&, place client);
