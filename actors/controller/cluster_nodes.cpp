@@ -277,7 +277,7 @@ void cluster_controller::remove_empty(draft& d, batch& b, const std::set<node_id
     if (!node.leaving || node.state == node_state::removed || holding.contains(id) || full(d)) continue;
     const auto* now = d.image().node(id);
     if (!now->leaving || now->node_epoch != node.node_epoch) continue;
-    if (std::ranges::any_of(voters_, [&](const voter& v) { return v.node == id; })) continue;
+    if (std::ranges::any_of(voters_, [gone = id](const voter& v) { return v.node == gone; })) continue;
     d.add(node_changed{id, node_state::removed, true});
     b.notes.push_back({noted::event::removed, id, {}});
   }
@@ -336,7 +336,8 @@ void cluster_controller::say_voters(effects& out) {
     able.erase(next);
   }
   std::ranges::sort(wanted);
-  // Who is down now, or has a new disk and cannot come in yet, may be a voter again soon: the set does not shrink for it.
+  // Who is down now, or has a new disk and cannot come in yet, may be a voter again soon: the set does not shrink for
+  // it.
   std::size_t expected = 0;
   for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !node.leaving;
   while (wanted.size() > odd(expected)) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <ranges>
 
 #include "actors/controller/cluster_controller.hpp"
 #include "runtime/base/rules.hpp"
@@ -108,8 +107,9 @@ result<void> cluster_controller::decide(draft& d, const reassign::item& item) {
   }
   auto moved = partition_plan::reassigned(*p, f, *item.target);
   moved = partition_plan::completed(moved, f);
-  const bool on_its_way =
-      std::ranges::equal(*item.target, moved.replicas | std::views::take(item.target->size()), {}, {}, &replica::node);
+  const bool on_its_way = moved.replicas.size() >= item.target->size() &&
+                          std::equal(item.target->begin(), item.target->end(), moved.replicas.begin(),
+                                     [](node_id n, const replica& r) { return r.node == n; });
   if (!on_its_way) return {errc::invalid_request, "without the replicas that are being added too few would be in sync"};
   d.set(item.where, std::move(moved));
   return {};

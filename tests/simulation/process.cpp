@@ -164,6 +164,7 @@ void process::tick() {
     else
       detector_->lease_held();
     if (detector_->wakes_at() <= now()) perform(detector_->tick(now()));
+    suspect(false);  // evidence gets newer while it lasts
   }
   if (++ticks_ % 2 == 0)
     for (auto& [seat, r] : replicas_) perform(*r, r->tick(now()));
