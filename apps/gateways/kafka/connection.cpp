@@ -148,13 +148,15 @@ bool connection::take_frame() {
   auto& frame = **next;
   first_frame_seen_ = true;
   frame_since_ = read_at_;
-  if (std::exchange(overdrawn_, false)) all_.requests_memory->return_overdraft();
 
   struct counted {
-    std::shared_ptr<void> bytes;
+    memory_overdraft overdraft;  // goes last
     memory_lease lease;
+    std::shared_ptr<void> bytes;
   };
-  auto owner = std::make_shared<counted>(counted{std::move(frame.owner), memory_lease{all_.requests_memory}});
+  auto owner = std::make_shared<counted>(
+      counted{std::exchange(overdrawn_, false) ? memory_overdraft{all_.requests_memory} : memory_overdraft{},
+              memory_lease{all_.requests_memory}, std::move(frame.owner)});
   owner->lease.resize(frame.bytes.size());
   auto taken = decode_header(frame.bytes);
   if (!taken.ok()) {

@@ -12,7 +12,8 @@ namespace troupe::kafka {
 /// room again. Taking never fails; what is taken once crowded is one step of each connection that was reading already.
 ///
 /// Half-received requests could fill the budget together, and then none could ever be completed. So one at a time, the
-/// holder of the overdraft, may go on past the limit until its request is whole.
+/// holder of the overdraft, may go on past the limit, and keeps the overdraft until its request's memory is free again:
+/// if it were given on as soon as the request is whole, each connection in turn could bring one past the limit.
 /// Thread-safe.
 class memory_budget {
 public:
@@ -68,6 +69,21 @@ public:
 private:
   std::shared_ptr<memory_budget> budget_;
   std::uint64_t bytes_{0};
+};
+
+/// The overdraft that a request came by; returned when destroyed.
+class memory_overdraft {
+public:
+  memory_overdraft() = default;
+  explicit memory_overdraft(std::shared_ptr<memory_budget> budget) : budget_{std::move(budget)} {}
+  memory_overdraft(memory_overdraft&&) noexcept = default;
+  memory_overdraft& operator=(memory_overdraft&&) = delete;
+  ~memory_overdraft() {
+    if (budget_) budget_->return_overdraft();
+  }
+
+private:
+  std::shared_ptr<memory_budget> budget_;
 };
 
 }  // namespace troupe::kafka
