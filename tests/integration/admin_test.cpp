@@ -83,7 +83,7 @@ TEST(Admin, TopicsAreCreatedGrownDescribedAlteredAndDeleted) {
   says(R"("limit": ["1048588", )");
   says(R"("names": ["cleanup.policy", "compression.type", "durability", "max.message.bytes", )"
        R"("message.timestamp.after.max.ms", "message.timestamp.before.max.ms", "message.timestamp.type", )"
-       R"("min.insync.replicas", "retention.bytes", "retention.ms"])");
+       R"("min.insync.replicas", "retention.bytes", "retention.ms", "unclean.leader.election.enable"])");
   // AlterConfigs replaces: what is not named goes back to its default.
   says(R"("alter": ["ok"], "altered": ["2000", )");
   says(R"("alter_bad": ["INVALID_CONFIG"], "alter_unknown": ["UNKNOWN_TOPIC_OR_PART"])");
