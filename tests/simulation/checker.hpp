@@ -25,7 +25,6 @@ public:
 
   /// All processes that run, by node.
   std::function<const process*(node_id)> process_of;
-  std::int32_t min_in_sync{1};
 
   // -- observer -------------------------------------------------------------------------------------------
   void applied(node_id, const raft_entry&, const metadata_image& after) override;

@@ -17,7 +17,6 @@ cluster::cluster(cluster_options o)
                [this](place to, letter l) { deliver(to, std::move(l)); },
                [this](node_id n) { return runs(n.value()) ? box(n.value()).life() : 0; },
                {}} {
-  checker_.min_in_sync = o.min_in_sync;
   checker_.process_of = [this](node_id n) -> const process* { return at(n.value()); };
   for (int n = 1; n <= o.nodes; ++n) {
     auto box = std::make_unique<box_state>();
