@@ -102,8 +102,8 @@ void cluster_controller::enqueue(waiting w, effects& out) {
 cluster_controller::verdict cluster_controller::refusal(const waiting& w, errc why) {
   if (const auto* r = std::get_if<registration>(&w.what))
     return registration_answer{registration_answer::verdict::later, r->start, -1, {}};
-  if (const auto* c = std::get_if<isr_change>(&w.what))
-    return isr_answer{c->where, c->epoch, c->partition_epoch, isr_answer::outcome::later, {}};
+  if (const auto* c = std::get_if<alter_isr>(&w.what))
+    return alter_isr_answer{c->where, c->epoch, c->partition_epoch, alter_isr_answer::outcome::later, {}};
   outcome failed;
   failed.failed = error{why, why == errc::not_leader ? "this node is not the controller"
                              : why == errc::busy     ? "the controller has too much to do"
@@ -125,7 +125,7 @@ cluster_controller::effects cluster_controller::registered(instant now, ticket f
   return out;
 }
 
-cluster_controller::effects cluster_controller::isr_asked(instant now, ticket from, const isr_change& c) {
+cluster_controller::effects cluster_controller::isr_asked(instant now, ticket from, const alter_isr& c) {
   effects out;
   now_ = now;
   enqueue({from, c}, out);
@@ -169,7 +169,7 @@ void cluster_controller::serve_waiting(draft& d, batch& b, instant now) {
     std::optional<reply> told;
     if (const auto* r = std::get_if<registration>(&w.what))
       told = judge(d, b, *r, now);
-    else if (const auto* c = std::get_if<isr_change>(&w.what))
+    else if (const auto* c = std::get_if<alter_isr>(&w.what))
       told = judge(d, *c);
     else
       told = decide(d, std::get<request>(w.what));

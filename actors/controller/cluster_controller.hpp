@@ -136,7 +136,7 @@ public:
   };
   struct answer {
     ticket to{0};
-    std::variant<registration_answer, heartbeat_answer, isr_answer, outcome> what;
+    std::variant<registration_answer, heartbeat_answer, alter_isr_answer, outcome> what;
   };
   struct voter {
     node_id node;
@@ -204,7 +204,7 @@ public:
   /// This node's own link to that process: its host reset it / refused a new one. Both together are "gone".
   effects link_broken(instant now, life, bool reset, bool refused);
   effects said_farewell(instant now, const farewell&);
-  effects isr_asked(instant now, ticket, const isr_change&);
+  effects isr_asked(instant now, ticket, const alter_isr&);
   effects log_ends_are(instant now, const log_ends&);
   effects released(instant now, const shard_released&);
   effects asked(instant now, ticket, request);
@@ -234,7 +234,7 @@ private:
   };
   struct waiting {
     ticket from{0};
-    std::variant<registration, isr_change, request> what;
+    std::variant<registration, alter_isr, request> what;
   };
   using verdict = decltype(answer::what);
   /// What the asker hears once the batch is applied.
@@ -286,7 +286,7 @@ private:
 
   // cluster_partitions.cpp: leaders, ISRs, replica plans
   partition_plan::facts facts_of(const metadata_image&, const topic&) const;
-  std::optional<reply> judge(draft&, const isr_change&);
+  std::optional<reply> judge(draft&, const alter_isr&);
   bool draining(const metadata_image&) const;
   std::optional<node_id> longest(const metadata_image&, const partition_ref&, const partition_state&,
                                  const partition_plan::facts&) const;

@@ -20,11 +20,11 @@ partition_plan::facts cluster_controller::facts_of(const metadata_image& image, 
 
 // -- ISR changes ------------------------------------------------------------------------------------------
 
-std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, const isr_change& c) {
-  using outcome_t = isr_answer::outcome;
+std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, const alter_isr& c) {
+  using outcome_t = alter_isr_answer::outcome;
   const auto say = [&c](outcome_t what) {
     return reply{
-        [what, asked = isr_answer{c.where, c.epoch, c.partition_epoch, what, {}}](const metadata_image& image) {
+        [what, asked = alter_isr_answer{c.where, c.epoch, c.partition_epoch, what, {}}](const metadata_image& image) {
           auto told = asked;
           const auto* p = image.find(asked.where);
           if (what == outcome_t::accepted && p != nullptr) told.state = *p;

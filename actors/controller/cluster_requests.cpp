@@ -1,21 +1,11 @@
 #include <algorithm>
 
 #include "actors/controller/cluster_controller.hpp"
+#include "runtime/base/overloaded.hpp"
 #include "runtime/base/rules.hpp"
 
 /// What operators and clients ask of the controller.
 namespace troupe {
-
-namespace {
-
-template <class... Fs>
-struct overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-overloaded(Fs...) -> overloaded<Fs...>;
-
-}  // namespace
 
 cluster_controller::reply cluster_controller::decide(draft& d, request& asked) {
   d.flush();

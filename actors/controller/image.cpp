@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "runtime/base/overloaded.hpp"
 #include "runtime/base/rules.hpp"
 
 /// Records become an image. Whatever a record says was decided by the controller against this very image, so a record
@@ -10,13 +11,6 @@
 namespace troupe {
 
 namespace {
-
-template <class... Fs>
-struct overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-overloaded(Fs...) -> overloaded<Fs...>;  // clang 14, for the fuzz targets, does not deduce it
 
 std::shared_ptr<topic> copy_of(const metadata_image& image, const topic_id& id) {
   const auto found = image.find(id);
@@ -107,11 +101,6 @@ bool partition_state::has_replica(node_id node) const {
 
 bool partition_state::in_sync(node_id node) const {
   return std::ranges::find(isr, node) != isr.end();
-}
-
-std::int32_t min_in_sync(std::int32_t configured, const partition_state& p) {
-  const auto settled = static_cast<std::int32_t>(p.replicas.size() - p.adding.size());
-  return std::max(1, std::min(configured, settled));
 }
 
 std::shared_ptr<const topic> metadata_image::find(std::string_view name) const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -63,7 +64,9 @@ struct partition_state {
 
 /// The min.insync.replicas that counts: what is configured, but no more than there are replicas. Those being added do
 /// not count yet, or growing a topic would stop its producers until the new replicas have caught up.
-std::int32_t min_in_sync(std::int32_t configured, const partition_state&);
+inline std::int32_t min_in_sync(std::int32_t configured, const partition_state& p) {
+  return std::max(1, std::min(configured, static_cast<std::int32_t>(p.replicas.size() - p.adding.size())));
+}
 
 struct topic {
   topic_id id;

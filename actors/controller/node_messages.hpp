@@ -76,15 +76,16 @@ struct farewell {
 };
 
 /// A leader wants another ISR. Taken only if leader, all epochs, every listed life and membership match; what is taken
-/// raises the partition epoch, even if the ISR stays the same.
-struct isr_change {
+/// raises the partition epoch, even if the ISR stays the same. Whatever else the answer is, the leader keeps the larger
+/// ISR until the partition epoch has risen.
+struct alter_isr {
   partition_ref where;
   life leader;
   leader_epoch epoch;
   std::int64_t partition_epoch{0};
-  std::vector<life> isr;
+  std::vector<life> isr;  ///< sorted by node
 };
-struct isr_answer {
+struct alter_isr_answer {
   enum class outcome : std::uint8_t {
     accepted,
     ineligible_replica,  ///< leader and epochs match, but a listed node is fenced, draining, or in another life

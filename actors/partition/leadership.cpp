@@ -8,15 +8,15 @@
 
 namespace troupe {
 
-leadership::leadership(store::log_identity seat, node_life self, const assignment& a, std::int32_t min_in_sync,
+leadership::leadership(store::log_identity seat, node_life self, const assignment& a, std::int32_t configured_min,
                        log_offset watermark, const log_view& log, instant now)
-    : seat_{seat}, self_{self}, min_in_sync_{min_in_sync}, epoch_start_{log.end}, watermark_{watermark} {
+    : seat_{seat}, self_{self}, configured_min_{configured_min}, epoch_start_{log.end}, watermark_{watermark} {
   take(a, now);
 }
 
 leadership::effects leadership::assigned(const assignment& a, const log_view& log, instant now) {
-  TROUPE_CHECK(a.state.epoch >= epoch_ && a.state.partition_epoch > partition_epoch_);
-  if (a.state.epoch > epoch_) {
+  TROUPE_CHECK(a.state.epoch >= state_.epoch && a.state.partition_epoch > state_.partition_epoch);
+  if (a.state.epoch > state_.epoch) {
     // The fetches that wait were made under the old epoch; their senders have to hear of the new one first.
     epoch_start_ = log.end;
     for (auto& [node, it] : followers_) {
@@ -30,9 +30,8 @@ leadership::effects leadership::assigned(const assignment& a, const log_view& lo
 }
 
 void leadership::take(const assignment& a, instant now) {
-  epoch_ = a.state.epoch;
-  partition_epoch_ = a.state.partition_epoch;
   isr_ = {a.state.isr.begin(), a.state.isr.end()};
+  state_ = a.state;
   nodes_changed(a);
   std::map<node_id, follower> still;
   for (const auto& [node, added_at] : a.state.replicas) {
@@ -60,7 +59,7 @@ std::set<node_id> leadership::maximal_isr() const {
 }
 
 bool leadership::enough_in_sync() const noexcept {
-  return static_cast<std::int32_t>(isr_.size()) >= std::min(min_in_sync_, replica_count());
+  return static_cast<std::int32_t>(isr_.size()) >= min_in_sync(configured_min_, state_);
 }
 
 // -- fetches ----------------------------------------------------------------------------------------------
@@ -68,12 +67,12 @@ bool leadership::enough_in_sync() const noexcept {
 leadership::effects leadership::fetched(node_life from, const replica_fetch& m, const log_view& log, instant now) {
   effects todo;
   auto answered = [&](auto what) {
-    const auto epoch = holds(rule::fetch_same_epoch) ? epoch_ : m.epoch;
+    const auto epoch = holds(rule::fetch_same_epoch) ? state_.epoch : m.epoch;
     todo.answers.push_back({from, {m.seat, epoch, m.id, m.offset, std::move(what)}});
     return std::move(todo);
   };
-  if (m.epoch != epoch_ && holds(rule::fetch_same_epoch))
-    return answered(replica_answer::refusal{m.epoch < epoch_ ? errc::fenced_epoch : errc::unknown_epoch});
+  if (m.epoch != state_.epoch && holds(rule::fetch_same_epoch))
+    return answered(replica_answer::refusal{m.epoch < state_.epoch ? errc::fenced_epoch : errc::unknown_epoch});
   const auto seat = followers_.find(from.node);
   if (seat == followers_.end() ||
       (seat->second.added_at != m.seat.added_at && holds(rule::added_at_checked)))  // also: we have not heard of it yet
@@ -126,7 +125,7 @@ bool leadership::up_to_date(const replica_fetch& m, const log_view& log) const {
 
 void leadership::answer_parked(follower& it, const log_view& log, effects& todo) {
   const auto& m = it.waits->request;
-  const auto epoch = holds(rule::fetch_same_epoch) ? epoch_ : m.epoch;
+  const auto epoch = holds(rule::fetch_same_epoch) ? state_.epoch : m.epoch;
   todo.answers.push_back(
       {it.waits->from, {m.seat, epoch, m.id, m.offset, replica_answer::records{watermark_, log.start, {}}}});
   if (m.offset < log.durable) todo.answers.back().bytes_max = m.bytes_max;
@@ -184,7 +183,10 @@ void leadership::join(effects& todo, instant now) {
 }
 
 void leadership::propose(effects& todo, const std::set<node_id>& members, instant now) {
-  proposal_ = proposal{{seat_, self_, epoch_, partition_epoch_, lives_of(members)}, members, now, false};
+  proposal_ = proposal{{{seat_.topic, seat_.partition}, self_, state_.epoch, state_.partition_epoch, lives_of(members)},
+                       members,
+                       now,
+                       false};
   todo.propose = proposal_->message;
 }
 
@@ -200,14 +202,16 @@ std::vector<node_life> leadership::lives_of(const std::set<node_id>& members) co
 }
 
 leadership::effects leadership::altered(const alter_isr_answer& m, const log_view& log, instant now) {
-  if (!proposal_ || m.epoch != epoch_ || m.partition_epoch != partition_epoch_) return {};
+  if (!proposal_ || m.epoch != state_.epoch || m.partition_epoch != state_.partition_epoch) return {};
   switch (m.what) {
     case alter_isr_answer::outcome::accepted:
       return {};  // the metadata says the same
     case alter_isr_answer::outcome::ineligible_replica:
       if (holds(rule::settled_by_partition_epoch)) return settle(now);
       break;
-    case alter_isr_answer::outcome::refused:
+    case alter_isr_answer::outcome::stale:
+    case alter_isr_answer::outcome::invalid:
+    case alter_isr_answer::outcome::later:
       if (holds(rule::keep_maximal_isr)) return {};
       break;
   }

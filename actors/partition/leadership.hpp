@@ -50,14 +50,15 @@ public:
   };
 
   /// Leads from here on; the assignment names `seat` as leader.
-  leadership(store::log_identity seat, node_life self, const assignment&, std::int32_t min_in_sync,
+  leadership(store::log_identity seat, node_life self, const assignment&, std::int32_t configured_min,
              log_offset watermark, const log_view&, instant now);
 
   /// The same node leads on: another ISR, other replicas, or a new epoch of its own. `partition_epoch` has risen.
   effects assigned(const assignment&, const log_view&, instant now);
   /// The nodes' lives and fences changed, the partition did not.
   void nodes_changed(const assignment&);
-  void min_in_sync_set(std::int32_t min_in_sync) noexcept { min_in_sync_ = min_in_sync; }
+  /// min.insync.replicas, as the topic's settings have it.
+  void configured_min_set(std::int32_t configured_min) noexcept { configured_min_ = configured_min; }
 
   effects fetched(node_life from, const replica_fetch&, const log_view&, instant now);
   /// The log grew, or more of it is durable.
@@ -66,15 +67,14 @@ public:
   /// Ends waits, drops the slow from the ISR, repeats a proposal. Call it ten times a second.
   effects tick(const log_view&, instant now);
 
-  leader_epoch epoch() const noexcept { return epoch_; }
+  leader_epoch epoch() const noexcept { return state_.epoch; }
   log_offset watermark() const noexcept { return watermark_; }
   /// Where the log ended when this epoch began (LESO).
   log_offset epoch_start() const noexcept { return epoch_start_; }
   const std::set<node_id>& isr() const noexcept { return isr_; }
   std::set<node_id> maximal_isr() const;
   bool proposing() const noexcept { return proposal_.has_value(); }
-  std::int32_t replica_count() const noexcept { return static_cast<std::int32_t>(followers_.size()) + 1; }
-  /// |ISR| >= min(min.insync, replicas).
+  /// |ISR| >= min.insync.replicas, as far as there are so many replicas (`min_in_sync`).
   bool enough_in_sync() const noexcept;
 
 private:
@@ -115,9 +115,8 @@ private:
 
   const store::log_identity seat_;
   const node_life self_;
-  std::int32_t min_in_sync_;
-  leader_epoch epoch_;
-  std::int64_t partition_epoch_{-1};
+  std::int32_t configured_min_;
+  partition_state state_{.partition_epoch = -1};
   log_offset epoch_start_, watermark_;
   std::set<node_id> isr_;
   std::map<node_id, follower> followers_;

@@ -182,7 +182,7 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   }
   if (m.acks == -1 && !enough_in_sync())
     return refuse({errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
-                                                  std::to_string(settings_.min_insync_replicas) + " needed"});
+                                                  std::to_string(in_sync_needed()) + " needed"});
 
   const batch_header header{m.records.bytes};
   const auto deadline = m.acks == -1 ? m.deadline : instant::max();
@@ -245,9 +245,14 @@ error partition_core::not_leading() {
   return {errc::not_leader, "another replica leads this partition"};
 }
 
+/// As the controller counts (`min_in_sync`): a topic may ask for more than it has replicas, then all of them; while it
+/// grows, those that still have to catch up do not stop its producers.
+std::int32_t partition_core::in_sync_needed() const noexcept {
+  return std::max(1, std::min(settings_.min_insync_replicas, replicas_.replicas - replicas_.adding));
+}
+
 bool partition_core::enough_in_sync() const noexcept {
-  // A topic may ask for more than it has replicas: then all of them.
-  return replicas_.in_sync >= std::min(settings_.min_insync_replicas, replicas_.replicas);
+  return replicas_.in_sync >= in_sync_needed();
 }
 
 void partition_core::enqueue(wait_queue& queue, waiting_produce it) {

@@ -40,6 +40,7 @@ private:
 /// Who holds the partition's records: for acks=all.
 struct replica_set {
   std::int32_t replicas{1}, in_sync{1};
+  std::int32_t adding{0};  ///< of `replicas`: not yet part of the plan
 };
 
 /// The log as a replica finds it when it starts.
@@ -190,6 +191,7 @@ private:
   static error not_leading();
   epoch_table::place end_of(leader_epoch) const;
   leader_epoch epoch_at(log_offset) const;
+  std::int32_t in_sync_needed() const noexcept;
   bool enough_in_sync() const noexcept;
   bool damaged() const noexcept;
   bool commits_alone() const noexcept;

@@ -14,7 +14,8 @@ error another_leads() {
 }
 
 replica_set replicas_of(const partition_state& state) {
-  return {static_cast<std::int32_t>(state.replicas.size()), static_cast<std::int32_t>(state.isr.size())};
+  return {static_cast<std::int32_t>(state.replicas.size()), static_cast<std::int32_t>(state.isr.size()),
+          static_cast<std::int32_t>(state.adding.size())};
 }
 
 bool lists(const std::vector<node_id>& nodes, node_id node) {
@@ -160,7 +161,7 @@ partition_replica::effects partition_replica::reconfigured(topic_settings settin
   core_.reconfigured(std::move(settings));
   effects todo;
   if (!leads_) return todo;
-  leads_->min_in_sync_set(settings_.min_insync_replicas);
+  leads_->configured_min_set(settings_.min_insync_replicas);
   perform(leads_->grown(leaders_view()), todo, now);
   return todo;
 }
@@ -230,11 +231,11 @@ partition_replica::effects partition_replica::received(node_life from, const rep
 
 partition_replica::effects partition_replica::received(const alter_isr_answer& m, moment at) {
   effects todo;
-  if (!leads_ || m.seat != seat_) return todo;
+  if (!leads_ || m.where != partition_ref{seat_.topic, seat_.partition}) return todo;
   // The answer may be ahead of this node's metadata. That we are gone is only believed of the metadata itself: whoever
   // drops a log must not find its seat in there again.
-  if (m.what == alter_isr_answer::outcome::accepted && m.state && seated(*m.state))
-    return assigned({*m.state, last_.node_epochs, last_.fenced, last_.unclean}, at);
+  if (m.what == alter_isr_answer::outcome::accepted && seated(m.state))
+    return assigned({m.state, last_.node_epochs, last_.fenced, last_.unclean}, at);
   perform(leads_->altered(m, leaders_view(), at.now), todo, at.now);
   return todo;
 }

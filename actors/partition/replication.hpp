@@ -7,15 +7,15 @@
 #include <variant>
 #include <vector>
 
-#include "actors/controller/image.hpp"
+#include "actors/controller/node_messages.hpp"
 #include "runtime/base/bytes.hpp"
 #include "runtime/base/errc.hpp"
 #include "runtime/base/ids.hpp"
 #include "runtime/store/log.hpp"
 
-/// What the replicas of a partition say to each other and to the controller. Any of it may be lost, delayed or
-/// repeated. The envelope says which cluster and which life of which node it comes from; the `seat` is always the one
-/// of the follower (fetches and their answers) or leader (ISR changes) that asks.
+/// What the replicas of a partition say to each other (to the controller: `alter_isr`). Any of it may be lost, delayed
+/// or repeated. The envelope says which cluster and which life of which node it comes from; the `seat` is the
+/// follower's.
 namespace troupe {
 
 /// A follower asks its leader for what comes next. It acknowledges: everything below `offset` is durable here.
@@ -52,29 +52,6 @@ struct replica_answer {
     errc why;
   };
   std::variant<records, divergence, restart, refusal> what;
-};
-
-/// A leader asks the controller for another ISR. The controller takes it only if leader, all epochs, every listed life
-/// and membership match; what it takes always raises the partition epoch, even if the ISR stays as it is.
-struct alter_isr {
-  store::log_identity seat;
-  node_life leader;
-  leader_epoch epoch;
-  std::int64_t partition_epoch{0};
-  std::vector<node_life> isr;  ///< sorted by node
-};
-
-struct alter_isr_answer {
-  enum class outcome : std::uint8_t {
-    accepted,
-    ineligible_replica,  ///< leader and epochs match, but a listed node is fenced, draining, or in another life
-    refused,             ///< anything else: the leader waits for metadata
-  };
-  store::log_identity seat;
-  leader_epoch epoch;               ///< as proposed
-  std::int64_t partition_epoch{0};  ///< as proposed
-  outcome what{outcome::refused};
-  std::optional<partition_state> state{};  ///< accepted: what holds now
 };
 
 /// What the metadata says about one partition, as one replica gets to see it.

@@ -3,18 +3,10 @@
 #include <algorithm>
 
 #include "actors/partition/record_batch.hpp"
+#include "runtime/base/overloaded.hpp"
 #include "tests/unit/partition/batches.hpp"
 
 namespace troupe::sim {
-
-namespace {
-template <class... Fs>
-struct overloaded : Fs... {
-  using Fs::operator()...;
-};
-template <class... Fs>
-overloaded(Fs...) -> overloaded<Fs...>;
-}  // namespace
 
 std::vector<std::byte> build_batch(std::int64_t producer, std::int32_t sequence, std::int32_t records,
                                    std::uint64_t unique) {

@@ -22,7 +22,7 @@ cluster::cluster(cluster_options o)
     auto box = std::make_unique<box_state>();
     const auto spread = (static_cast<double>(kernel_.random().below(2001)) / 1000 - 1) * o.drift;
     box->machine = std::make_unique<machine>(kernel_, node_id{n}, 1 + spread, kernel_.between(1s, 10'000s));
-    for (auto& b : box->disk.disk.bytes) b = static_cast<std::uint8_t>(kernel_.random()());
+    box->disk.disk = kernel_.new_id();
     box->founder = n == 1;
     boxes_.emplace(n, std::move(box));
     clients_.nodes.push_back(node_id{n});
@@ -177,7 +177,7 @@ void cluster::replace_disk(int node) {
   box.machine->wipe();
   box.disk = {};
   box.founder = false;
-  for (auto& b : box.disk.disk.bytes) b = static_cast<std::uint8_t>(kernel_.random()());
+  box.disk.disk = kernel_.new_id();
 }
 
 void cluster::pause(int node) {

@@ -7,6 +7,12 @@
 
 namespace troupe::sim {
 
+uuid kernel::new_id() {
+  uuid id;
+  for (auto& b : id.bytes) b = static_cast<std::uint8_t>(random_());
+  return id;
+}
+
 duration kernel::between(duration from, duration to) {
   TROUPE_CHECK(from <= to);
   return from + duration{static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>((to - from).count()) + 1))};

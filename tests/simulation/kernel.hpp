@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/base/ids.hpp"
 #include "runtime/base/instant.hpp"
 #include "runtime/base/random.hpp"
 
@@ -28,6 +29,7 @@ public:
   /// True time, which no node sees: their clocks drift from it.
   instant now() const { return now_; }
   random_source& random() { return random_; }
+  uuid new_id();
   /// Uniform in [from, to].
   duration between(duration from, duration to);
 

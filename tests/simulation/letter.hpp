@@ -78,7 +78,7 @@ struct where_reply {
 
 using letter_body =
     std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
-                 farewell, isr_change, isr_answer, log_ends, shard_released, release_order, membership::message,
+                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, membership::message,
                  replica_fetch, replica_answer, produce_request, produce_reply, fetch_request, fetch_reply,
                  latest_request, latest_reply, where_request, where_reply>;
 

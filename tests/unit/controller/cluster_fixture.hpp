@@ -246,19 +246,19 @@ public:
     ASSERT_EQ(o.decisions.size(), 1u);
     ASSERT_FALSE(o.decisions[0].refused) << o.decisions[0].refused->text;
   }
-  isr_change proposal(const std::string& topic, std::vector<int> isr, int index = 0) const {
+  alter_isr proposal(const std::string& topic, std::vector<int> isr, int index = 0) const {
     const auto& p = partition(topic, static_cast<std::size_t>(index));
-    isr_change c{where(topic, index), life_of(p.leader.value()), p.epoch, p.partition_epoch, {}};
+    alter_isr c{where(topic, index), life_of(p.leader.value()), p.epoch, p.partition_epoch, {}};
     for (int id : isr) c.isr.push_back(life_of(id));
     return c;
   }
-  isr_answer say(const isr_change& c) {
+  alter_isr_answer say(const alter_isr& c) {
     const auto t = next_ticket();
     take(core.isr_asked(now, t, c));
     if (!answers.contains(t)) return {};
-    return answer_to<isr_answer>(t);
+    return answer_to<alter_isr_answer>(t);
   }
-  isr_answer::outcome set_isr(const std::string& topic, std::vector<int> isr, int index = 0) {
+  alter_isr_answer::outcome set_isr(const std::string& topic, std::vector<int> isr, int index = 0) {
     return say(proposal(topic, std::move(isr), index)).what;
   }
   result<void> reassign(const std::string& topic, std::optional<std::vector<int>> target, int index = 0) {

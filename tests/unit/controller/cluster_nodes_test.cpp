@@ -373,7 +373,7 @@ TEST(Drain, ANodeThatLeavesGivesItsReplicasAwayAndIsRemoved) {
     EXPECT_EQ(c.partition("orders", static_cast<std::size_t>(i)).adding, ids({4}));
     EXPECT_NE(c.partition("orders", static_cast<std::size_t>(i)).leader, node_id{2});
   }
-  for (int i : {0, 1}) EXPECT_EQ(c.set_isr("orders", {1, 2, 3, 4}, i), isr_answer::outcome::accepted);
+  for (int i : {0, 1}) EXPECT_EQ(c.set_isr("orders", {1, 2, 3, 4}, i), alter_isr_answer::outcome::accepted);
   c.run(1s);
   for (int i : {0, 1}) EXPECT_FALSE(c.partition("orders", static_cast<std::size_t>(i)).has_replica(node_id{2}));
   EXPECT_EQ(c.node(2).state, node_state::removed);

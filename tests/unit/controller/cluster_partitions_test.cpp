@@ -9,7 +9,7 @@ using namespace std::chrono_literals;
 using test::cluster;
 using test::ids;
 using test::seats_of;
-using isr_outcome = isr_answer::outcome;
+using isr_outcome = alter_isr_answer::outcome;
 using event = cluster_controller::noted::event;
 
 const setting_map two_in_sync{{"min.insync.replicas", "2"}};
@@ -201,8 +201,8 @@ TEST_F(Partitions, WhatIsAskedDuringABatchIsJudgedByWhatItLeavesBehind) {
   EXPECT_EQ(c.image->find("t")->partitions[0].isr, ids({3, 2, 1}));
   c.commits = true;
   c.commit();
-  EXPECT_EQ(c.answer_to<isr_answer>(first).what, isr_outcome::accepted);
-  EXPECT_EQ(c.answer_to<isr_answer>(second).what, isr_outcome::stale);
+  EXPECT_EQ(c.answer_to<alter_isr_answer>(first).what, isr_outcome::accepted);
+  EXPECT_EQ(c.answer_to<alter_isr_answer>(second).what, isr_outcome::stale);
 }
 
 TEST_F(Partitions, WhatIsNotCommittedIsNotAnsweredAsDone) {
@@ -213,7 +213,7 @@ TEST_F(Partitions, WhatIsNotCommittedIsNotAnsweredAsDone) {
     c.take(c.core.isr_asked(c.now, t, c.proposal("t", {3, 2})));
     const auto batch = std::exchange(c.pending, {})->batch;
     c.take(c.core.proposal_ended(c.now, batch, how));
-    EXPECT_EQ(c.answer_to<isr_answer>(t).what, isr_outcome::later);
+    EXPECT_EQ(c.answer_to<alter_isr_answer>(t).what, isr_outcome::later);
     EXPECT_FALSE(c.pending);
   }
   const auto t = c.next_ticket(), u = c.next_ticket();
@@ -221,7 +221,7 @@ TEST_F(Partitions, WhatIsNotCommittedIsNotAnsweredAsDone) {
   c.take(c.core.asked(c.now, u, cluster_controller::want_voter_count{5}));
   c.pending.reset();
   c.take(c.core.deposed());
-  EXPECT_EQ(c.answer_to<isr_answer>(t).what, isr_outcome::later);
+  EXPECT_EQ(c.answer_to<alter_isr_answer>(t).what, isr_outcome::later);
   EXPECT_EQ(c.answer_to<cluster_controller::outcome>(u).failed->code, errc::not_leader);
   EXPECT_EQ(c.ask(cluster_controller::want_voter_count{5}).failed->code, errc::not_leader);
 }

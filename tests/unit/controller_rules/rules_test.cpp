@@ -51,8 +51,8 @@ TEST(RemovedRule, ALateIsrChangeUndoesWhatCameBetween) {
   c.join_all(3);
   c.create("t", {{1, 2, 3}}, two_in_sync);
   const auto late = c.proposal("t", {1, 2, 3});
-  EXPECT_EQ(c.set_isr("t", {1, 2}), isr_answer::outcome::accepted);
-  EXPECT_EQ(c.say(late).what, isr_answer::outcome::accepted);
+  EXPECT_EQ(c.set_isr("t", {1, 2}), alter_isr_answer::outcome::accepted);
+  EXPECT_EQ(c.say(late).what, alter_isr_answer::outcome::accepted);
   EXPECT_EQ(c.partition("t").isr, ids({1, 2, 3}));
 }
 
@@ -64,7 +64,7 @@ TEST(RemovedRule, AnIsrTakesInALifeThatHasFetchedNothing) {
   auto former = c.proposal("t", {1, 2, 3});
   c.join(3);
   former.partition_epoch = c.partition("t").partition_epoch;
-  EXPECT_EQ(c.say(former).what, isr_answer::outcome::accepted);
+  EXPECT_EQ(c.say(former).what, alter_isr_answer::outcome::accepted);
 }
 
 TEST(RemovedRule, AReplicaGoesBeforeItsSuccessorHasAnything) {

@@ -70,6 +70,16 @@ TEST_F(Leadership, CommitsNothingWithTooFewInSync) {
   EXPECT_TRUE(metadata({one}).committed);  // of one replica more is not asked
 }
 
+TEST_F(Leadership, DoesNotWaitForReplicasThatAreBeingAdded) {
+  a.state.replicas = {{one, 1}, {two, 7}, {three, 7}};
+  a.state.adding = {two, three};
+  core();
+  EXPECT_TRUE(metadata({one}).committed);
+  a.state.adding.clear();
+  metadata({one});
+  EXPECT_FALSE(core().enough_in_sync());
+}
+
 TEST_F(Leadership, RefusesOtherEpochsAndSeats) {
   auto m = request(10);
   m.epoch = leader_epoch{4};
@@ -211,7 +221,7 @@ struct Alter : Leadership {
 };
 
 TEST_F(Alter, KeepsTheMaximalIsrAndRepeatsWhateverTheOutcomeUntilTheMetadataKnows) {
-  EXPECT_FALSE(answered(alter_isr_answer::outcome::refused).propose);
+  EXPECT_FALSE(answered(alter_isr_answer::outcome::stale).propose);
   EXPECT_TRUE(core().maximal_isr().contains(three));
   EXPECT_FALSE(core().tick(log(), now + 999ms).propose);
   const auto again = core().tick(log(), now + 1s);  // lost, or its answer was

@@ -131,6 +131,9 @@ TEST_F(PartitionCore, AsksForNoMoreReplicasInSyncThanThereAre) {
   replicas = {3, 1};
   EXPECT_EQ(refusal(send_records(1)), errc::not_enough_replicas);
   EXPECT_EQ(refusal(send_records(1, 0)), errc{});
+  core_.reset();
+  replicas = {3, 1, 2};  // it grows from one to three
+  EXPECT_EQ(refusal(send_records(1)), errc::internal);
 }
 
 TEST_F(PartitionCore, RefusesWhatItMustNotAppend) {

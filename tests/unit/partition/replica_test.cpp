@@ -393,8 +393,11 @@ TEST_F(Replica, DoesNotBelieveThatItIsGoneBeforeTheMetadataSaysSo) {
   auto without_us = a.state;
   without_us.replicas = {{one, 1}, {three, 1}};
   ++without_us.partition_epoch;
-  take(core().received(alter_isr_answer{seat, leader_epoch{5}, proposal.partition_epoch,
-                                        alter_isr_answer::outcome::accepted, without_us},
+  take(core().received(alter_isr_answer{{seat.topic, seat.partition},
+                                        leader_epoch{5},
+                                        proposal.partition_epoch,
+                                        alter_isr_answer::outcome::accepted,
+                                        without_us},
                        at));
   EXPECT_EQ(core().current(), role::leader);
   EXPECT_TRUE(core().leads()->proposing());
@@ -408,9 +411,12 @@ TEST_F(Replica, AdoptsAnAcceptedIsrBeforeTheMetadataComes) {
   auto larger = a.state;
   larger.isr = {one, two, three};
   ++larger.partition_epoch;
-  take(core().received(
-      alter_isr_answer{seat, leader_epoch{5}, a.state.partition_epoch, alter_isr_answer::outcome::accepted, larger},
-      at));
+  take(core().received(alter_isr_answer{{seat.topic, seat.partition},
+                                        leader_epoch{5},
+                                        a.state.partition_epoch,
+                                        alter_isr_answer::outcome::accepted,
+                                        larger},
+                       at));
   EXPECT_EQ(core().leads()->isr(), (std::set{one, two, three}));
   metadata();  // late
   EXPECT_EQ(core().leads()->isr(), (std::set{one, two, three}));

@@ -273,7 +273,7 @@ struct storm {
     publish();
   }
   void take(const message& m, const alter_isr& it) {
-    alter_isr_answer answer{it.seat, it.epoch, it.partition_epoch, alter_isr_answer::outcome::refused, {}};
+    alter_isr_answer answer{it.where, it.epoch, it.partition_epoch, alter_isr_answer::outcome::stale, {}};
     const bool current = state.leader == it.leader.node && lives[it.leader.node] == it.leader.epoch &&
                          state.epoch == it.epoch &&
                          (state.partition_epoch == it.partition_epoch || !holds(rule::partition_epoch_checked));
