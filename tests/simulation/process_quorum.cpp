@@ -135,6 +135,7 @@ void process::metadata_changed() {
         detector_->member({id, node.node_epoch});
     }
   assign_replicas();
+  if (entities_) entities_->metadata_changed();
 }
 
 /// Brings the quorum's members to what the controller wants: its voters, and every other node as a learner.
