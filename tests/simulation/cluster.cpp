@@ -347,7 +347,10 @@ std::string cluster::unrest_of_entities() {
         const bool serves = core && core->now_in() == entities::shard_owner::state::active;
         if (serves != (owner == node_id{n}))
           return name + " belongs to node " + std::to_string(owner.value()) + ", and node " + std::to_string(n) +
-                 (serves ? " serves it" : " does not serve it");
+                 (serves ? " serves it"
+                  : core ? " does not serve it, in state " + std::to_string(static_cast<int>(core->now_in())) +
+                               " of epoch " + std::to_string(core->owner().epoch)
+                         : " does not know of it");
       }
     }
   for (const auto& [n, box] : boxes_)

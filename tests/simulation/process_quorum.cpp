@@ -201,7 +201,11 @@ void process::perform(cluster_controller::effects&& todo) {
                      const auto to = at->second;
                      routes_.erase(at);
                      std::visit(overloaded{
-                                    [&](registration_answer& a) { send(to.asker, std::move(a)); },
+                                    [&](registration_answer& a) {
+                                      if (const auto leader = raft_->leader(); leader && leader != machine_.id)
+                                        a.controller = *leader;
+                                      send(to.asker, std::move(a));
+                                    },
                                     [&](heartbeat_answer& a) {
                                       if (to.via.value() >= 0)
                                         send(to.via, relayed_answer{to.asker, a});
