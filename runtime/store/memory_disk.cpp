@@ -4,6 +4,11 @@
 
 namespace troupe::store {
 
+namespace {
+/// A segment that is filled costs no copies; a huge one that is not costs no memory.
+constexpr std::uint64_t reserve_max = 4 << 20;
+}  // namespace
+
 class memory_segment final : public segment_file {
 public:
   memory_segment(memory_disk& disk, const segment_name& name, std::shared_ptr<memory_disk::file> file)
@@ -17,14 +22,16 @@ public:
     const auto stored = stored_bytes(size);
     if (disk_.used() + stored > disk_.capacity_) return {errc::storage_full, "no space for " + path_};
     // Some pages of the tree come first, more or fewer.
-    const auto start = file_->now.size() + (sequence % 3) * page_bytes;
-    std::vector<std::byte> block(page_head_bytes + stored);
-    fill(byte_span{block}.subspan(page_head_bytes));
+    auto& bytes = file_->bytes;
+    const auto before = bytes.size(), start = before + (sequence % 3) * page_bytes;
+    bytes.resize(start + page_head_bytes + stored);
+    fill(byte_span{bytes}.subspan(start + page_head_bytes));
     const auto failure = std::exchange(disk_.fail_append_, errc{});
-    if (failure == errc::storage_full) return {failure, "no space for " + path_};
-    file_->now.resize(start);
-    file_->now.insert(file_->now.end(), block.begin(), block.end());
-    for (auto page = start / page_bytes; page < file_->now.size() / page_bytes; ++page) file_->dirty.insert(page);
+    if (failure == errc::storage_full) {
+      bytes.resize(before);
+      return {failure, "no space for " + path_};
+    }
+    for (auto page = start / page_bytes; page < bytes.size() / page_bytes; ++page) file_->dirty.push_back(page);
     if (failure != errc{}) return {failure, "write to " + path_ + " failed"};
     return start + page_head_bytes;
   }
@@ -32,10 +39,7 @@ public:
   result<void> sync() override {
     std::scoped_lock lock{disk_.mutex_};
     if (std::exchange(disk_.fail_sync_, false)) return {errc::storage_failed, "sync of " + path_ + " failed"};
-    file_->synced.resize(file_->now.size());
-    for (auto page : file_->dirty)
-      std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
-                  file_->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
+    file_->synced = file_->bytes.size();
     file_->dirty.clear();
     return {};
   }
@@ -43,14 +47,14 @@ public:
 
   result<void> read(std::uint64_t position, byte_span into) const override {
     std::scoped_lock lock{disk_.mutex_};
-    if (position > file_->now.size() || into.size() > file_->now.size() - position)
+    if (position > file_->bytes.size() || into.size() > file_->bytes.size() - position)
       return {errc::storage_damaged, path_ + " ends before position " + std::to_string(position + into.size())};
-    std::copy_n(file_->now.begin() + static_cast<std::ptrdiff_t>(position), into.size(), into.begin());
+    std::copy_n(file_->bytes.begin() + static_cast<std::ptrdiff_t>(position), into.size(), into.begin());
     return {};
   }
   std::uint64_t size() const override {
     std::scoped_lock lock{disk_.mutex_};
-    return file_->now.size();
+    return file_->bytes.size();
   }
   std::shared_ptr<const int> descriptor() const override { return nullptr; }
   bool resident(std::uint64_t, std::uint64_t) const override { return false; }
@@ -83,15 +87,16 @@ void memory_disk::cut_power(random_source& random, double survives) {
   std::scoped_lock lock{mutex_};
   for (auto& [name, old] : files_) {
     auto fresh = std::make_shared<file>(*old);  // who still holds the old one does no harm
-    std::uint64_t end = fresh->synced.size() / page_bytes;
+    auto end = fresh->synced;
     for (auto page : fresh->dirty) {
-      if (!random.chance(survives)) continue;
-      end = std::max(end, page + 1);
-      fresh->synced.resize(std::max<std::size_t>(fresh->synced.size(), end * page_bytes));
-      std::copy_n(fresh->now.begin() + static_cast<std::ptrdiff_t>(page * page_bytes), page_bytes,
-                  fresh->synced.begin() + static_cast<std::ptrdiff_t>(page * page_bytes));
+      const auto at = page * page_bytes;
+      if (random.chance(survives))
+        end = std::max(end, at + page_bytes);
+      else
+        std::fill_n(fresh->bytes.begin() + static_cast<std::ptrdiff_t>(at), page_bytes, std::byte{0});
     }
-    fresh->now = fresh->synced;
+    fresh->bytes.resize(end);
+    fresh->synced = end;
     fresh->dirty.clear();
     old = std::move(fresh);
   }
@@ -100,9 +105,8 @@ void memory_disk::cut_power(random_source& random, double survives) {
 bool memory_disk::flip_bit(const segment_name& name, std::uint64_t byte, unsigned bit) {
   std::scoped_lock lock{mutex_};
   auto it = files_.find(name);
-  if (it == files_.end() || byte >= it->second->now.size()) return false;
-  it->second->now[byte] ^= static_cast<std::byte>(1u << bit);
-  if (byte < it->second->synced.size()) it->second->synced[byte] = it->second->now[byte];
+  if (it == files_.end() || byte >= it->second->bytes.size()) return false;
+  it->second->bytes[byte] ^= static_cast<std::byte>(1u << bit);
   return true;
 }
 
@@ -117,15 +121,16 @@ bool memory_disk::flip_index_bit(const segment_name& name, std::uint64_t byte, u
 std::uint64_t memory_disk::bytes_of(const segment_name& name) const {
   std::scoped_lock lock{mutex_};
   auto it = files_.find(name);
-  return it == files_.end() ? 0 : it->second->now.size();
+  return it == files_.end() ? 0 : it->second->bytes.size();
 }
 
-result<std::unique_ptr<segment_file>> memory_disk::create(const segment_name& name, std::uint64_t) {
+result<std::unique_ptr<segment_file>> memory_disk::create(const segment_name& name, std::uint64_t segment_bytes) {
   std::scoped_lock lock{mutex_};
   if (used() + 2 * page_bytes > capacity_) return {errc::storage_full, "no space for " + to_string(name)};
   auto made = std::make_shared<file>();
-  made->now.resize(2 * page_bytes);  // where LMDB has its meta pages
-  made->synced = made->now;
+  made->bytes.reserve(std::min<std::uint64_t>(segment_bytes, reserve_max));
+  made->bytes.resize(2 * page_bytes);  // where LMDB has its meta pages
+  made->synced = made->bytes.size();
   files_[name] = made;
   return std::unique_ptr<segment_file>{std::make_unique<memory_segment>(*this, name, made)};
 }
@@ -162,7 +167,7 @@ std::uint64_t memory_disk::used_bytes() const {
 
 std::uint64_t memory_disk::used() const {
   std::uint64_t sum = 0;
-  for (const auto& [name, f] : files_) sum += f->now.size() + f->index.size();
+  for (const auto& [name, f] : files_) sum += f->bytes.size() + f->index.size();
   return sum;
 }
 

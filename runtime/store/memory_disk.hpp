@@ -2,7 +2,6 @@
 
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "runtime/base/random.hpp"
 #include "runtime/store/segment_device.hpp"
@@ -37,9 +36,11 @@ public:
   result<std::vector<segment_name>> list() override;
   space free_space() override;
 
+  /// A segment only grows, so what a cut can take are pages behind the last sync.
   struct file {
-    std::vector<std::byte> now, synced;
-    std::set<std::uint64_t> dirty;  ///< pages
+    std::vector<std::byte> bytes;
+    std::size_t synced{0};             ///< so many of them
+    std::vector<std::uint64_t> dirty;  ///< pages behind, rising
     std::vector<std::byte> index;
   };
 

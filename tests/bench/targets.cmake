@@ -10,6 +10,7 @@ function(troupe_bench name)
 endfunction()
 
 troupe_bench(log troupe_store)
+troupe_bench(simulation troupe_simulation)
 
 find_library(RDKAFKA rdkafka)
 if(TARGET troupe-node AND RDKAFKA)

@@ -202,7 +202,7 @@ void consumer::tick() {
     l.request = next_id();
     l.sent_at = now;
     // From the start again now and then: what was read once must not have changed.
-    if (world_.ground.random().chance(0.05)) l.next = log_offset{0};
+    if (world_.ground.random().chance(0.01)) l.next = log_offset{0};
     const auto to = from_followers_ || l.leader.value() < 0 ? any_node() : l.leader;
     if (to != l.leader) connect_again(to);
     if (!from_followers_ && l.leader.value() < 0) {
