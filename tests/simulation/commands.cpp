@@ -151,6 +151,17 @@ constexpr entry queries[] = {
          return {text};
        };
      }},
+    {"serving",
+     [](words& w) -> action {
+       return [p = w.partition()](stage& s) -> lines {
+         const auto* state = s.state(p);
+         if (!state) return {"no such partition"};
+         const auto n = state->leader.value();
+         const auto* r = n < 0 ? nullptr : s.replica(n, p);
+         const bool serves = r && r->leads() && r->partition().epoch() == state->epoch && s.play().at(n)->has_lease();
+         return {serves ? std::to_string(n) : "nobody"};
+       };
+     }},
     {"role", [](words& w) { return of_replicas(w, role_of); }},
     {"log", [](words& w) { return of_replicas(w, log_of); }},
     {"end",
@@ -183,6 +194,17 @@ constexpr entry queries[] = {
          }
          return all;
        }};
+     }},
+    {"setting",
+     [](words& w) -> action {
+       auto name = w.next("a topic");
+       return [name, key = w.next("a setting")](stage& s) -> lines {
+         const auto& topics = s.play().judge().newest().topics;
+         const auto at = topics.find(name);
+         if (at == topics.end()) return {"no such topic"};
+         const auto value = at->second->overrides.find(key);
+         return {value == at->second->overrides.end() ? "the default" : value->second};
+       };
      }},
     {"controller", [](words&) -> action { return [](stage& s) -> lines { return {controller_of(s)}; }; }},
     {"voters", [](words&) -> action { return [](stage& s) -> lines { return {members_of(s, true)}; }; }},
@@ -376,10 +398,7 @@ constexpr entry commands[] = {
     // letters
     {"lose nothing",
      [](words&) -> action {
-       return [](stage& s) -> lines {
-         s.lose_nothing();
-         return {};
-       };
+       return [](stage& s) { return s.lose_nothing(); };
      }},
     {"lose",
      [](words& w) -> action {
@@ -397,10 +416,7 @@ constexpr entry commands[] = {
      }},
     {"release",
      [](words& w) -> action {
-       return [times = w.take("twice") ? 2 : 1](stage& s) -> lines {
-         s.release(times);
-         return {};
-       };
+       return [times = w.take("twice") ? 2 : 1](stage& s) { return s.release(times); };
      }},
     // disks, clocks
     {"slow disk",

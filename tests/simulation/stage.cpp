@@ -19,6 +19,12 @@ std::string refusal(errc why) {
   return "refused: " + std::string{to_string(why)};
 }
 
+std::string joined(const std::set<std::string>& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "nothing" : text;
+}
+
 template <class Body>
 struct kind {
   std::string_view name;
@@ -97,7 +103,9 @@ stage::stage(const stage_options& o) : options_{o}, cluster_{o.cluster} {
 stage::~stage() = default;
 
 lines stage::form() {
-  if (!cluster_.gather(options_.running)) return {"the cluster did not form"};
+  // The first three together, so that they are the voters.
+  for (const auto n : {std::min(options_.running, 3), options_.running})
+    if (!cluster_.gather(n)) return {"the cluster did not form"};
   cluster_.run(1s);
   std::vector<int> active, voters;
   for (const auto& [id, node] : cluster_.judge().newest().nodes)
@@ -160,21 +168,30 @@ bool stage::intercepts(place to, const letter& l) {
     if (name != k.name && !(k.name == "raft" && name.starts_with("raft_"))) continue;
     cluster_.ground().tell((f.hold ? "held: " : "lost: ") + std::string{name} + " n" + std::to_string(from) + " -> n" +
                            std::to_string(to));
-    if (f.hold) held_.emplace_back(to, l);
+    if (f.hold)
+      held_.emplace_back(to, l);
+    else
+      lost_.emplace(name);
     return true;
   }
   return false;
 }
 
-void stage::lose_nothing() {
+lines stage::lose_nothing() {
   std::erase_if(fates_, [](const fate& f) { return !f.hold; });
+  return {"lost: " + joined(std::exchange(lost_, {}))};
 }
 
-void stage::release(int times) {
+lines stage::release(int times) {
   std::erase_if(fates_, [](const fate& f) { return f.hold; });
   const auto held = std::exchange(held_, {});
+  std::set<std::string> names;
   for (; times > 0; --times)
-    for (const auto& [to, l] : held) cluster_.bring(to, l);
+    for (const auto& [to, l] : held) {
+      names.emplace(kind_of(l));
+      cluster_.bring(to, l);
+    }
+  return {"held: " + joined(names)};
 }
 
 // -- requests -----------------------------------------------------------------------------------------------------

@@ -43,8 +43,9 @@ public:
   static bool is_kind(std::string_view);
   void lose(kind_of_letter k) { fates_.push_back({std::move(k), false}); }
   void hold(kind_of_letter k) { fates_.push_back({std::move(k), true}); }
-  void lose_nothing();
-  void release(int times);
+  /// Both say which kinds it befell.
+  lines lose_nothing();
+  lines release(int times);
 
   // -- requests ---------------------------------------------------------------------------------------------
   /// Nothing when it is granted.
@@ -90,6 +91,7 @@ private:
   cluster cluster_;
   std::vector<fate> fates_;
   std::vector<std::pair<place, letter>> held_;
+  std::set<std::string> lost_;  ///< kinds
   std::vector<std::shared_ptr<caller>> callers_;
   std::vector<sent> open_;
   std::int64_t next_producer_{100'000};
