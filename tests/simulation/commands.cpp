@@ -127,9 +127,10 @@ constexpr entry queries[] = {
     {"replicas",
      [](words& w) {
        return of_partition(w, [](const partition_state& p) {
-         std::vector<node_id> all;
-         for (const auto& r : p.replicas) all.push_back(r.node);
-         return listed(all);
+         // In their order: the first is to lead.
+         std::string text;
+         for (const auto& r : p.replicas) text += (text.empty() ? "" : ",") + number(r.node);
+         return text;
        });
      }},
     {"epoch", [](words& w) { return of_partition(w, [](const partition_state& p) { return number(p.epoch); }); }},
@@ -396,10 +397,7 @@ constexpr entry commands[] = {
        };
      }},
     // letters
-    {"lose nothing",
-     [](words&) -> action {
-       return [](stage& s) { return s.lose_nothing(); };
-     }},
+    {"lose nothing", [](words&) -> action { return [](stage& s) { return s.lose_nothing(); }; }},
     {"lose",
      [](words& w) -> action {
        return [k = read_kind(w)](stage& s) -> lines {
@@ -415,9 +413,7 @@ constexpr entry commands[] = {
        };
      }},
     {"release",
-     [](words& w) -> action {
-       return [times = w.take("twice") ? 2 : 1](stage& s) { return s.release(times); };
-     }},
+     [](words& w) -> action { return [times = w.take("twice") ? 2 : 1](stage& s) { return s.release(times); }; }},
     // disks, clocks
     {"slow disk",
      [](words& w) -> action {

@@ -103,6 +103,9 @@ int table(plan p) {
 /// Plays what is told at `p.scenario`; exit code 1 if one of them went another way.
 int scenarios(const plan& p) {
   int exit_code = 0;
+#ifdef TROUPE_REMOVABLE_RULES
+  removed_rule = p.without;
+#endif
   for (const auto& file : scenarios_at(p.scenario)) {
     const auto text = read_text(file);
     const auto told = text ? scenario::parse(file, *text) : result<scenario>{text.error()};
@@ -131,14 +134,14 @@ int scenarios(const plan& p) {
 }
 
 int usage(const char* why) {
-  std::fprintf(
-      stderr,
-      "sim: %s\n"
-      "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell]   storms; exit 1 if one is bad\n"
-      "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n"
-      "sim --scenario=PATH [--tell] [--rewrite]   a story told as text, or a folder of them; exit 1 if one goes "
-      "another way. --rewrite writes down what happened as what is expected\n",
-      why);
+  std::fprintf(stderr,
+               "sim: %s\n"
+               "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell]   storms; exit 1 if one is bad\n"
+               "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n"
+               "sim --scenario=PATH [--without=RULE] [--tell] [--rewrite]   a story told as text, or a folder of them; "
+               "exit 1 if one goes "
+               "another way. --rewrite writes down what happened as what is expected\n",
+               why);
   return 2;
 }
 
