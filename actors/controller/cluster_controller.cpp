@@ -33,6 +33,7 @@ cluster_controller::effects cluster_controller::deposed() {
   const auto numbers = batches_;  // the answer to a batch of an earlier time must not be taken for a later one's
   cluster_controller fresh{std::move(options_), std::move(topics_)};
   fresh.image_ = std::move(image_);
+  fresh.links_ = std::move(links_);
   *this = std::move(fresh);
   batches_ = numbers;
   return out;

@@ -208,7 +208,8 @@ public:
   effects registered(instant now, ticket, const registration&);
   /// Answered at once.
   effects heard(instant now, ticket, const heartbeat&);
-  /// This node's own link to that process: its host reset it / refused a new one. Both together are "gone".
+  /// This node's own link to that process: its host reset it / refused a new one. Both together are "gone". Told also
+  /// while this controller does not work: it may be elected because of it.
   effects link_broken(instant now, life, bool reset, bool refused);
   effects said_farewell(instant now, const farewell&);
   effects isr_asked(instant now, ticket, const alter_isr&);
@@ -332,10 +333,15 @@ private:
   std::optional<instant> quorum_heard_;
 
   std::map<node_id, watched> nodes_;
-  std::map<life, instant> granted_;  ///< of those whose lease may still run
-  std::set<life> ended_;             ///< no such process any more, so no lease either
-  std::set<node_id> fencing_;        ///< some of it is written, or about to be
-  std::set<node_id> drained_;        ///< nothing left that another node could take
+  struct broken_link {
+    instant at;
+    bool reset{false}, refused{false};
+  };
+  std::map<life, broken_link> links_;  ///< broken lately; outlives being elected and deposed
+  std::map<life, instant> granted_;    ///< of those whose lease may still run
+  std::set<life> ended_;               ///< no such process any more, so no lease either
+  std::set<node_id> fencing_;          ///< some of it is written, or about to be
+  std::set<node_id> drained_;          ///< nothing left that another node could take
   std::deque<waiting> queue_;
   std::optional<batch> in_flight_;
   std::uint64_t batches_{0};

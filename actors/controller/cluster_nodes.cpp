@@ -26,6 +26,11 @@ void cluster_controller::watch_all(instant at) {
       w = {};
       w.epoch = node.node_epoch;
       w.heard = at;
+      if (const auto link = links_.find({id, w.epoch});
+          link != links_.end() && now_ - link->second.at < options_.suspicion_for) {
+        w.reset = link->second.reset;
+        w.refused = link->second.refused;
+      }
     }
   }
 }
@@ -35,6 +40,7 @@ void cluster_controller::watch_all(instant at) {
 cluster_controller::effects cluster_controller::heard(instant now, ticket from, const heartbeat& h) {
   effects out;
   now_ = now;
+  links_.erase(h.from);  // it lives
   heartbeat_answer said{h.from, h.sent};
   const auto* node = elected_ ? image_->node(h.from.node) : nullptr;
   if (node == nullptr) {
@@ -94,6 +100,11 @@ std::optional<instant> cluster_controller::last_grant(node_id id) const {
 cluster_controller::effects cluster_controller::link_broken(instant now, life l, bool reset, bool refused) {
   effects out;
   now_ = now;
+  std::erase_if(links_, [&](const auto& link) { return now - link.second.at >= options_.suspicion_for; });
+  auto& link = links_[l];
+  link.at = now;
+  link.reset |= reset;
+  link.refused |= refused;
   const auto at = nodes_.find(l.node);
   if (!elected_ || at == nodes_.end() || at->second.epoch != l.epoch) return out;
   at->second.reset |= reset;
@@ -342,9 +353,12 @@ void cluster_controller::say_voters(effects& out) {
   std::size_t expected = 0;
   for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !node.leaving;
   while (wanted.size() > odd(expected)) {
-    const auto last =
-        std::ranges::find_if(wanted.rbegin(), wanted.rend(), [&](const voter& v) { return v.node != options_.self; });
-    wanted.erase(std::next(last).base());
+    // Those that are down first: a set without a majority of living ones could not be reached, or not be left again.
+    const auto spare = [&](const voter& v) {
+      const auto* node = image_->node(v.node);
+      return v.node == options_.self ? 0 : node != nullptr && node->serves() ? 1 : 2;
+    };
+    wanted.erase(std::next(std::ranges::max_element(wanted.rbegin(), wanted.rend(), {}, spare)).base());
   }
   if (wanted == voters_ || wanted == voters_said_) return;
   voters_said_ = wanted;

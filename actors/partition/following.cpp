@@ -37,6 +37,7 @@ void following::follows(node_id leader, leader_epoch epoch, leader_epoch unclean
   leader_ = leader;
   epoch_ = epoch;
   asked_.reset();
+  unanswered_ = 0;
   not_before_ = now;
   backoff_ = backoff_min;
 }
@@ -45,6 +46,7 @@ void following::stops() {
   leader_.reset();
   epoch_ = no_epoch;
   asked_.reset();
+  unanswered_ = 0;
 }
 
 void following::back_off(instant now) {
@@ -59,6 +61,7 @@ void following::refused(instant now) {
 std::optional<following::ask> following::next(const log_view& log, instant now) {
   if (asked_ && now - asked_->at >= answer_max) {
     asked_.reset();
+    unanswered_ = std::min(unanswered_ + 1, unanswered_max);
     back_off(now);
   }
   if (!leader_ || asked_ || log.cutting || now < not_before_) return {};
@@ -72,6 +75,7 @@ std::optional<following::effect> following::answered(node_id from, const replica
                                                      instant now) {
   if ((m.seat != seat_ && holds(rule::added_at_checked)) || !leader_ || log.cutting) return {};
   const bool latest = asked_ && m.id == asked_->id;
+  if (latest && from == *leader_) unanswered_ = 0;
   if (std::holds_alternative<replica_answer::refusal>(m.what)) {
     if (!latest) return {};
     asked_.reset();

@@ -24,6 +24,8 @@ public:
   /// A parked fetch is answered after half a second; what is later is lost.
   static constexpr std::chrono::milliseconds answer_max{1500};
   static constexpr std::uint64_t fetch_bytes = 1 << 20;
+  /// So many fetches in a row without an answer: the leader is not reached. One alone may simply have been lost.
+  static constexpr unsigned unanswered_max = 2;
   static constexpr std::chrono::milliseconds backoff_min{50}, backoff_max = std::chrono::seconds{1};
 
   struct log_view {
@@ -69,6 +71,10 @@ public:
   void refused(instant now);
 
   leader_epoch epoch() const noexcept { return epoch_; }
+  /// Whom the fetches do not reach; nobody, as long as answers come.
+  std::optional<node_id> out_of_reach() const noexcept {
+    return unanswered_ >= unanswered_max ? leader_ : std::nullopt;
+  }
 
 private:
   struct asked {
@@ -86,6 +92,7 @@ private:
   leader_epoch epoch_{no_epoch}, unclean_{no_epoch};
   std::uint64_t last_id_{0};
   std::optional<asked> asked_;
+  unsigned unanswered_{0};
   instant not_before_{};
   std::chrono::milliseconds backoff_{backoff_min};
 };

@@ -118,6 +118,8 @@ public:
   const store::log_identity& seat() const noexcept { return seat_; }
   /// While it leads.
   const leadership* leads() const noexcept { return leads_ ? &*leads_ : nullptr; }
+  /// The leader that this follower's fetches do not reach; the node tells the controller (§5.5).
+  std::optional<node_id> out_of_reach() const noexcept { return follows_.out_of_reach(); }
 
 private:
   bool seated(const partition_state&) const;

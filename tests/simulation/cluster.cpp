@@ -62,6 +62,10 @@ bool cluster::run_until(const std::function<bool()>& holds, duration patience) {
 }
 
 void cluster::deliver(place to, letter l) {
+  if (!intercept || !intercept(to, l)) bring(to, std::move(l));
+}
+
+void cluster::bring(place to, letter l) {
   if (const auto c = places_.find(to); c != places_.end()) return c->second->receive(l);
   if (auto* p = at(to)) p->receive(l);
 }
@@ -87,7 +91,9 @@ std::vector<int> cluster::node_numbers() const {
 
 std::vector<partition_ref> cluster::partitions() const {
   std::vector<partition_ref> all;
-  for (int i = 0; i < options_.partitions; ++i) all.push_back({topic_, partition_index{i}});
+  for (const auto& [name, t] : checker_.newest().topics)
+    for (std::size_t i = 0; i < t->partitions.size(); ++i)
+      all.push_back({t->id, partition_index{static_cast<std::int32_t>(i)}});
   return all;
 }
 
@@ -242,23 +248,26 @@ process* cluster::controller() {
   return found;
 }
 
-bool cluster::form() {
+bool cluster::gather(int nodes) {
   start(1);
   run(50ms);
-  for (int n = 2; n <= options_.nodes; ++n) start(n);
-  const bool active = run_until(
+  for (int n = 2; n <= nodes; ++n) start(n);
+  return run_until(
       [&] {
         const auto& image = checker_.newest();
         int serving = 0;
         for (const auto& [id, node] : image.nodes) serving += node.state == node_state::active;
         auto* c = controller();
-        if (serving != options_.nodes || !c) return false;
+        if (serving != nodes || !c) return false;
         int voters = 0;
         for (const auto& m : c->quorum().members()) voters += m.voter;
-        return voters == (options_.nodes >= 3 ? 3 : 1);
+        return voters == (nodes >= 3 ? 3 : 1);
       },
       20s);
-  if (!active) return false;
+}
+
+bool cluster::form() {
+  if (!gather(options_.nodes)) return false;
   bool made = false;
   const bool asked = run_until(
       [&] {
@@ -271,7 +280,6 @@ bool cluster::form() {
         t.overrides = {{"min.insync.replicas", std::to_string(options_.min_in_sync)}, {"retention.ms", "-1"}};
         return c->ask(cluster_controller::create_topics{{t}, false}, [&](cluster_controller::outcome out) {
           made = !out.failed && out.decisions.size() == 1 && !out.decisions[0].refused;
-          if (made) topic_ = out.decisions[0].now->id;
         });
       },
       5s);

@@ -43,6 +43,8 @@ public:
   // -- life -------------------------------------------------------------------------------------------------
   /// Node 1 founds the cluster, the others join it, the topic is made. False: it did not come to that.
   bool form();
+  /// The first `nodes` of them, without a topic.
+  bool gather(int nodes);
   void start(int node);
   /// kill -9: the page cache stays.
   void kill(int node);
@@ -58,11 +60,15 @@ public:
   process* at(int node);
   machine& box(int node) { return *boxes_.at(node)->machine; }
   std::vector<int> node_numbers() const;
-  std::vector<partition_ref> partitions() const;
+  std::vector<partition_ref> partitions() const;  ///< of all topics
 
   // -- network ----------------------------------------------------------------------------------------------
   void isolate(int node);
   void cut(int from, int to);
+  /// Sees each letter that arrives; true: it has taken it, and nobody else gets it.
+  std::function<bool(place to, const letter&)> intercept;
+  /// Brings a letter to whoever is there, past `intercept`.
+  void bring(place to, letter);
   /// Everything is as it should be again: links, weather, disks, clocks' rates, pauses; every node runs.
   void heal();
 
@@ -74,6 +80,10 @@ public:
   void stop_calls() { calling_ = false; }
   const std::vector<std::unique_ptr<producer>>& producers() const { return producers_; }
   const std::vector<std::unique_ptr<consumer>>& consumers() const { return consumers_; }
+  /// For clients that somebody else keeps: their world, a place of their own, and their letters from now on.
+  client_world& for_clients() { return clients_; }
+  place free_place() { return next_client_++; }
+  void welcome(client& c) { places_[c.here()] = &c; }
   /// The process where the controller works; null: none, or two of which one does not know yet.
   process* controller();
 
@@ -114,7 +124,6 @@ private:
   bool calling_{false};
   bool healed_{false};  ///< from now on whoever ends is started again
   place next_client_{first_client};
-  topic_id topic_;
 };
 
 }  // namespace troupe::sim

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/simulation/rule_names.hpp"
+#include "tests/simulation/scenario.hpp"
 #include "tests/simulation/storm.hpp"
 
 // `./dev sim`: storms by the thousand. Every seed stands for itself, so a run that was stopped goes on with --from.
@@ -24,6 +25,8 @@ struct plan {
   unsigned jobs{std::max(1u, std::thread::hardware_concurrency())};
   rule without{rule::count};
   bool tell{false}, table{false};
+  std::string scenario;
+  bool rewrite{false};
 };
 
 struct tally {
@@ -98,11 +101,47 @@ int table(plan p) {
   return 0;
 }
 
+/// Plays what is told at `p.scenario`; exit code 1 if one of them went another way.
+int scenarios(const plan& p) {
+  int exit_code = 0;
+#ifdef TROUPE_REMOVABLE_RULES
+  removed_rule = p.without;
+#endif
+  for (const auto& file : scenarios_at(p.scenario)) {
+    const auto text = read_text(file);
+    const auto told = text ? scenario::parse(file, *text) : result<scenario>{text.error()};
+    if (!told) {
+      std::printf("%s\n", told.error().text.c_str());
+      exit_code = 1;
+      continue;
+    }
+    auto show = [](const std::string& line) { std::printf("%s\n", line.c_str()); };
+    const auto out = p.tell ? told->play(show) : told->play();
+    if (p.rewrite && out.violations.empty()) {
+      const bool same = out.text == *text;
+      if (const auto written = write_text(file, out.text); !written) {
+        std::printf("%s\n", written.error().text.c_str());
+        exit_code = 1;
+      }
+      std::printf("%s: %s\n", file.c_str(), same ? "as before" : "rewritten");
+    } else if (out.ok()) {
+      std::printf("%s: as told\n", file.c_str());
+    } else {
+      std::printf("%s", complaint(*told, out).c_str());
+      exit_code = 1;
+    }
+  }
+  return exit_code;
+}
+
 int usage(const char* why) {
   std::fprintf(stderr,
                "sim: %s\n"
                "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell]   storms; exit 1 if one is bad\n"
-               "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n",
+               "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n"
+               "sim --scenario=PATH [--without=RULE] [--tell] [--rewrite]   a story told as text, or a folder of them; "
+               "exit 1 if one goes "
+               "another way. --rewrite writes down what happened as what is expected\n",
                why);
   return 2;
 }
@@ -117,6 +156,8 @@ int main(int count, char** arguments) {
                             {"without", required_argument, nullptr, 'w'},
                             {"tell", no_argument, nullptr, 't'},
                             {"table", no_argument, nullptr, 'm'},
+                            {"scenario", required_argument, nullptr, 'c'},
+                            {"rewrite", no_argument, nullptr, 'r'},
                             {nullptr, 0, nullptr, 0}};
   for (int o = 0; (o = ::getopt_long(count, arguments, "", options, nullptr)) != -1;) {
     char* end = nullptr;
@@ -136,10 +177,16 @@ int main(int count, char** arguments) {
       p.tell = true;
     else if (o == 'm')
       p.table = true;
+    else if (o == 'c')
+      p.scenario = optarg;
+    else if (o == 'r')
+      p.rewrite = true;
     else
       return usage("unknown option");
   }
   if (optind != count) return usage("unknown argument");
+  if (!p.scenario.empty()) return scenarios(p);
+  if (p.rewrite) return usage("--rewrite needs a --scenario");
   if (p.tell) p.jobs = 1;
   if (p.table) return table(p);
   tally t;

@@ -134,8 +134,14 @@ void process::tick() {
     suspect(false);  // evidence gets newer while it lasts
   }
   if (entities_) entities_->tick();
-  if (++ticks_ % 2 == 0)
+  if (++ticks_ % 2 == 0) {
     for (auto& [seat, r] : replicas_) perform(*r, r->tick(now()));
+    std::set<life> unreached;
+    for (const auto& [seat, r] : replicas_)
+      if (const auto leader = r->out_of_reach())
+        if (const auto* node = image_->node(*leader)) unreached.insert({*leader, node->node_epoch});
+    agent_.cannot_reach({unreached.begin(), unreached.end()});
+  }
   leased();
   if (!ended_) machine_.later(50ms, [this] { tick(); });
 }
@@ -308,7 +314,11 @@ void process::handle(const letter& l) {
                  },
                  [&](const replica_fetch& m) {
                    // A fetch names the follower's seat; ours is another of the same partition.
-                   if (auto* r = replica_of({m.seat.topic, m.seat.partition})) perform(*r, r->received(from, m, now()));
+                   if (auto* r = replica_of({m.seat.topic, m.seat.partition}))
+                     return perform(*r, r->received(from, m, now()));
+                   // It knows more than we do. Without an answer it would take the fetch for lost and wait long.
+                   send(from.node,
+                        replica_answer{m.seat, m.epoch, m.id, m.offset, replica_answer::refusal{errc::unknown_epoch}});
                  },
                  [&](const replica_answer& m) {
                    const auto at = replicas_.find(m.seat);

@@ -46,7 +46,10 @@ void process::assign_replicas() {
         if (r.node == me) {
           const store::log_identity seat{t->id, partition_index{static_cast<std::int32_t>(i)}, r.added_at};
           seats.insert(seat);
-          if (!replicas_.contains(seat)) add_replica(seat, *t);
+          if (const auto at = replicas_.find(seat); at == replicas_.end())
+            add_replica(seat, *t);
+          else
+            perform(*at->second, at->second->reconfigured(t->settings, now()));
         }
   for (auto at = replicas_.begin(); at != replicas_.end();) {
     auto& [seat, r] = *at++;

@@ -9,5 +9,6 @@ troupe_without_lto(troupe_simulation)
 
 file(GLOB simulation_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cpp)
 troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS storm TIMEOUT 900)
+target_compile_definitions(test_simulation PRIVATE TROUPE_SCENARIOS="${CMAKE_CURRENT_LIST_DIR}/scenarios")
 add_executable(sim ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(sim PRIVATE troupe_simulation)

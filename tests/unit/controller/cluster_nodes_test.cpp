@@ -307,6 +307,23 @@ TEST(Fencing, GoneCountsAtOnceAndNeedsResetAndRefusalAndASecondNode) {
   EXPECT_EQ(c.node(3).state, node_state::active);
 }
 
+TEST(Fencing, ALinkThatBrokeJustBeforeTheElectionCountsAfterIt) {
+  for (const bool lately : {true, false}) {
+    cluster c;
+    c.join_all(3);
+    c.nodes[3].up = false;
+    c.take(c.core.deposed());
+    // The former controller dies: that this node saw it is why there is an election.
+    c.take(c.core.link_broken(c.now, c.life_of(3), true, true));
+    c.now += lately ? 500ms : 2s;
+    c.take(c.core.elected(c.now, c.image, c.image->applied));
+    EXPECT_EQ(c.node(3).state, node_state::active);  // by one report nobody is fenced
+    c.nodes[2].suspicions = {{c.life_of(3), suspicion_cause::gone, 0ms}};
+    c.beat(2);
+    EXPECT_EQ(c.node(3).state, lately ? node_state::fenced : node_state::active);
+  }
+}
+
 TEST(Fencing, ANewControllerTakesEveryNodeAsHeardAtItsElection) {
   cluster c;
   c.join_all(2);
@@ -438,6 +455,20 @@ TEST(Voters, ANodeThatLeavesOrLostItsDiskIsReplaced) {
   c.nodes[3].disk = test::disk_of(3, 1);
   c.join(3);
   c.take(c.core.voters_are(c.now, {v(1), old, v(4)}));
+  EXPECT_EQ(c.voters, (std::vector{v(1), v(3), v(4)}));
+}
+
+TEST(Voters, FromFiveToThreeThoseThatAreDownGoFirst) {
+  cluster c;
+  using voter = cluster_controller::voter;
+  const auto v = [&](int id) { return voter{node_id{id}, c.nodes.at(id).disk}; };
+  c.join_all(5);
+  EXPECT_TRUE(c.ask(cluster_controller::want_voter_count{5}).items.at(0).ok());
+  c.take(c.core.voters_are(c.now, {v(1), v(2), v(3), v(4), v(5)}));
+  c.kill(2);
+  EXPECT_TRUE(c.ask(cluster_controller::want_voter_count{3}).items.at(0).ok());
+  EXPECT_EQ(c.voters, (std::vector{v(1), v(3), v(4)}));
+  c.take(c.core.voters_are(c.now, {v(1), v(3), v(4), v(5)}));
   EXPECT_EQ(c.voters, (std::vector{v(1), v(3), v(4)}));
 }
 

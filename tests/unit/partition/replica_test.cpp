@@ -99,6 +99,29 @@ struct Replica : testing::Test {
 
 // -- follower ---------------------------------------------------------------------------------------------
 
+TEST_F(Replica, SaysWhomItsFetchesDoNotReachUntilAnAnswerComes) {
+  const auto silence = [&] {
+    at.now += following::answer_max;
+    take(core().tick(at.now));
+    at.now += following::backoff_max;
+    take(core().tick(at.now));
+  };
+  metadata();
+  silence();
+  EXPECT_FALSE(core().out_of_reach());  // one alone may have been lost
+  silence();
+  EXPECT_EQ(core().out_of_reach(), one);
+  answered(replica_answer::refusal{errc::unknown_epoch});
+  EXPECT_FALSE(core().out_of_reach());  // it is there
+  at.now += following::backoff_max;
+  take(core().tick(at.now));
+  silence();
+  silence();
+  EXPECT_EQ(core().out_of_reach(), one);
+  metadata(three, 6);
+  EXPECT_FALSE(core().out_of_reach());
+}
+
 TEST_F(Replica, AsksForWhatFollowsItsLogOnceAllOfItIsDurable) {
   metadata();
   ASSERT_TRUE(asked);
