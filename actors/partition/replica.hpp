@@ -116,6 +116,8 @@ public:
   const partition_core& partition() const noexcept { return core_; }
   role current() const noexcept { return role_; }
   const store::log_identity& seat() const noexcept { return seat_; }
+  /// Where its log ends, on disk and without what is damaged: for `log_ends`.
+  log_ends::log_end log_end() const;
   /// While it leads.
   const leadership* leads() const noexcept { return leads_ ? &*leads_ : nullptr; }
 

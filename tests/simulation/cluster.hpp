@@ -19,8 +19,9 @@ struct cluster_options {
   int replicas{3};
   int min_in_sync{2};
   double drift{0.0};  ///< clocks run up to so much too fast or too slow
-  bool follower_reads{true};
   bool trust_refused{true};
+  bool unclean_election{false};  ///< of the topic
+  std::uint64_t segment_bytes{1 << 20};
 };
 
 class cluster {
@@ -51,13 +52,22 @@ public:
   void stop(int node);
   /// Another disk, empty; the process must not run.
   void replace_disk(int node);
+  /// A machine that was not there before, with an empty disk and a number of its own; it starts and wants to join.
+  int add_node();
+  /// The metadata says that this node has left for good.
+  bool removed(int node) const;
   void pause(int node);
   void resume(int node);
   bool runs(int node) const;
   process* at(int node);
   machine& box(int node) { return *boxes_.at(node)->machine; }
+  node_disk& disk_of(int node) { return boxes_.at(node)->disk; }
+  /// Those that have not left.
   std::vector<int> node_numbers() const;
+  /// Of all topics that there are.
   std::vector<partition_ref> partitions() const;
+  std::vector<partition_ref> partitions_of(topic_id) const;
+  topic_id orders() const { return topic_; }
 
   // -- network ----------------------------------------------------------------------------------------------
   void isolate(int node);
@@ -66,14 +76,18 @@ public:
   void heal();
 
   // -- clients ----------------------------------------------------------------------------------------------
-  producer& add_producer(producer::habits);
-  consumer& add_consumer(bool from_followers);
+  producer& add_producer(topic_id, producer::habits);
+  consumer& add_consumer(topic_id, bool from_followers);
   const std::vector<std::unique_ptr<producer>>& producers() const { return producers_; }
   const std::vector<std::unique_ptr<consumer>>& consumers() const { return consumers_; }
   /// The process where the controller works; null: none, or two of which one does not know yet.
   process* controller();
 
-  /// Every node ACTIVE, every partition led with all replicas in sync, every producer done.
+  /// To where the controller works; false: nowhere, and nobody will answer.
+  bool ask(cluster_controller::request, std::function<void(const cluster_controller::outcome&)> = {});
+
+  /// Every node that has not left ACTIVE, as many voters as are wanted, every partition led with all replicas in sync,
+  /// every producer done, and no log of a seat that is gone.
   bool quiet();
   /// What keeps it from being quiet, for a person.
   std::string unrest();
@@ -90,6 +104,9 @@ private:
   void refuse(int node, life former, int tries);
   void bury();
   void watch();
+  void make_box(int node, bool founder);
+  std::string voters_wrong(const process& controller) const;
+  std::string logs_wrong(const process&) const;
 
   const cluster_options options_;
   kernel kernel_;

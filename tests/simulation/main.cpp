@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -23,7 +24,7 @@ struct plan {
   std::uint64_t from{1}, seeds{1000};
   unsigned jobs{std::max(1u, std::thread::hardware_concurrency())};
   rule without{rule::count};
-  bool tell{false}, table{false};
+  bool tell{false}, table{false}, counts{false};
 };
 
 struct tally {
@@ -32,6 +33,7 @@ struct tally {
   double seconds{0};
   std::uint64_t first_bad{0};
   std::string what;
+  std::map<std::string, std::uint64_t> happened;
 };
 
 void report(std::uint64_t seed, const plan& p, const storm_result& r) {
@@ -59,6 +61,7 @@ void run(const plan& p, tally& t, bool until_bad) {
       t.acknowledged += r.acknowledged;
       t.read += r.read;
       t.seconds += r.simulated_seconds;
+      for (const auto& [what, times] : r.happened) t.happened[what] += times;
       if (!r.violations.empty()) {
         ++t.bad;
         if (t.first_bad == 0 || seed < t.first_bad) {
@@ -98,11 +101,12 @@ int table(plan p) {
 }
 
 int usage(const char* why) {
-  std::fprintf(stderr,
-               "sim: %s\n"
-               "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell]   storms; exit 1 if one is bad\n"
-               "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n",
-               why);
+  std::fprintf(
+      stderr,
+      "sim: %s\n"
+      "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell] [--counts]   storms; exit 1 if one is bad\n"
+      "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n",
+      why);
   return 2;
 }
 
@@ -110,13 +114,10 @@ int usage(const char* why) {
 
 int main(int count, char** arguments) {
   plan p;
-  const option options[] = {{"seeds", required_argument, nullptr, 's'},
-                            {"from", required_argument, nullptr, 'f'},
-                            {"jobs", required_argument, nullptr, 'j'},
-                            {"without", required_argument, nullptr, 'w'},
-                            {"tell", no_argument, nullptr, 't'},
-                            {"table", no_argument, nullptr, 'm'},
-                            {nullptr, 0, nullptr, 0}};
+  const option options[] = {{"seeds", required_argument, nullptr, 's'}, {"from", required_argument, nullptr, 'f'},
+                            {"jobs", required_argument, nullptr, 'j'},  {"without", required_argument, nullptr, 'w'},
+                            {"tell", no_argument, nullptr, 't'},        {"table", no_argument, nullptr, 'm'},
+                            {"counts", no_argument, nullptr, 'c'},      {nullptr, 0, nullptr, 0}};
   for (int o = 0; (o = ::getopt_long(count, arguments, "", options, nullptr)) != -1;) {
     char* end = nullptr;
     const auto number = o == 's' || o == 'f' || o == 'j' ? std::strtoull(optarg, &end, 10) : 0;
@@ -135,6 +136,8 @@ int main(int count, char** arguments) {
       p.tell = true;
     else if (o == 'm')
       p.table = true;
+    else if (o == 'c')
+      p.counts = true;
     else
       return usage("unknown option");
   }
@@ -152,5 +155,8 @@ int main(int count, char** arguments) {
       static_cast<unsigned long long>(t.bad), t.seconds / 3600, took.count(), t.seconds / took.count(), p.jobs,
       static_cast<unsigned long long>(t.messages), static_cast<unsigned long long>(t.committed),
       static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(p.from + p.seeds));
+  if (p.counts)
+    for (const auto& [what, times] : t.happened)
+      std::printf("  %s: %llu\n", what.c_str(), static_cast<unsigned long long>(times));
   return t.bad ? 1 : 0;
 }
