@@ -309,7 +309,6 @@ bool cluster::ask(cluster_controller::request what, std::function<void(const clu
   return c && c->ask(std::move(what), std::move(answer));
 }
 
-/// The quorum has the voters that are wanted, on the disks that their nodes have now.
 std::string cluster::voters_wrong(const process& c) const {
   const auto& image = checker_.newest();
   int nodes = 0, voters = 0;

@@ -89,6 +89,8 @@ public:
   /// Every node that has not left ACTIVE, as many voters as are wanted, every partition led with all replicas in sync,
   /// every producer done, and no log of a seat that is gone.
   bool quiet();
+  /// Empty: the quorum has the voters that are wanted, on the disks that their nodes have now.
+  std::string voters_wrong(const process& controller) const;
   /// What keeps it from being quiet, for a person.
   std::string unrest();
 
@@ -105,7 +107,6 @@ private:
   void bury();
   void watch();
   void make_box(int node, bool founder);
-  std::string voters_wrong(const process& controller) const;
   std::string logs_wrong(const process&) const;
 
   const cluster_options options_;

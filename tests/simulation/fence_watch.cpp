@@ -42,12 +42,16 @@ void fence_watch::said_farewell(const process& p, life l) {
 }
 
 void fence_watch::decides(const process& p, const std::vector<metadata_record>& records) {
+  std::set<node_id> fenced;  // one after the other: who is out gives no reports any more
   for (const auto& record : records)
     if (const auto* change = std::get_if<node_changed>(&record); change && change->state == node_state::fenced)
-      if (const auto* node = p.controller_core().image()->node(change->id); node && node->serves()) judge(p, *node);
+      if (const auto* node = p.controller_core().image()->node(change->id); node && node->serves()) {
+        judge(p, *node, fenced);
+        fenced.insert(node->id);
+      }
 }
 
-void fence_watch::judge(const process& p, const node_info& node) {
+void fence_watch::judge(const process& p, const node_info& node, const std::set<node_id>& fenced) {
   ++fenced_;
   const auto now = p.clock();
   auto* it = about(p, {node.id, node.node_epoch});
@@ -58,7 +62,7 @@ void fence_watch::judge(const process& p, const node_info& node) {
     return broken_(name + ", from which it heard just now");
   int others = 0, reports = 0;
   for (const auto& [id, other] : p.controller_core().image()->nodes) {
-    if (id == node.id || other.state != node_state::active) continue;
+    if (id == node.id || other.state != node_state::active || fenced.contains(id)) continue;
     auto* about_other = about(p, {id, other.node_epoch});
     if (id == p.id() || (about_other && now - about_other->heard < deaf_after)) ++others;
     const auto report = it->suspected_until.find(id);

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "tests/simulation/process.hpp"
@@ -35,7 +36,7 @@ private:
     std::map<node_id, subject> about;
   };
   subject* about(const process&, life);
-  void judge(const process&, const node_info&);
+  void judge(const process&, const node_info&, const std::set<node_id>& fenced);
 
   const std::function<void(const std::string&)> broken_;
   std::map<node_id, desk> desks_;

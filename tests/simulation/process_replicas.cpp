@@ -76,6 +76,7 @@ void process::assign_replicas() {
           const store::log_identity seat{t->id, partition_index{static_cast<std::int32_t>(i)}, r.added_at};
           seats.insert(seat);
           if (!replicas_.contains(seat)) add_replica(seat, *t);
+          if (ended_) return;
           if (auto& known = settings_[t->id]; known != t->settings) changed.insert(t->id);
         }
   for (const auto& id : changed) settings_[id] = image_->find(id)->settings;
@@ -126,6 +127,9 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   const auto id = made->front();
   auto found = restore_partition(*store_, id, machine_.clock.wall());
   TROUPE_CHECK(found.ok());
+  // The controller must hear of it before anybody counts on this replica, and hears it from a registration.
+  const auto named = std::find(damaged_.begin(), damaged_.end(), partition_ref{seat.topic, seat.partition});
+  if (const auto state = store_->state(id); state->damaged_from && named == damaged_.end()) return found_damage();
   auto r = std::make_unique<partition_replica>(seat, agent_.self(), t.settings, std::move(*found), both());
   r->leased(agent_.lease_end());
   replicas_.emplace(seat, std::move(r));
