@@ -81,12 +81,19 @@ cluster_controller::effects cluster_controller::tick(instant now) {
   effects out;
   now_ = now;
   if (!elected_) return out;
-  // What arrived while we stood still lies in the mailbox: for that time nobody was silent.
-  if (const auto gap = now - last_tick_; gap > options_.late_tick)
-    for (auto& [id, w] : nodes_) w.heard = std::min(w.heard + gap, now);
+  excuse_silence(now);
   last_tick_ = now;
   drive(now, out);
   return out;
+}
+
+/// What arrived while we stood still lies in the mailbox: for that time nobody was silent. Any of it may be what we see
+/// first when we go on.
+void cluster_controller::excuse_silence(instant now) {
+  const auto gap = now - last_tick_;
+  if (gap <= options_.late_tick) return;
+  for (auto& [id, w] : nodes_) w.heard = std::min(w.heard + gap, now);
+  last_tick_ = now;
 }
 
 // -- what waits -------------------------------------------------------------------------------------------
@@ -143,6 +150,7 @@ cluster_controller::effects cluster_controller::asked(instant now, ticket from, 
 // -- batches ----------------------------------------------------------------------------------------------
 
 void cluster_controller::drive(instant now, effects& out) {
+  excuse_silence(now);
   if (!works_ || in_flight_ || handing_over_) return;
   draft d{image_};
   batch b;

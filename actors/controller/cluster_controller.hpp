@@ -272,6 +272,7 @@ private:
 
   // cluster_controller.cpp: life, queue, batches
   void start_if_applied();
+  void excuse_silence(instant now);
   void drive(instant now, effects&);
   void serve_waiting(draft&, batch&, instant now);
   void conclude(batch&&, proposal_outcome, effects&);

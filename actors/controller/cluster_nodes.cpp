@@ -285,6 +285,7 @@ void cluster_controller::drain(draft& d, batch& b) {
 }
 
 void cluster_controller::remove_empty(draft& d, batch& b, const std::set<node_id>& holding) {
+  if (voters_.empty()) return;  // nobody has said yet who votes
   for (const auto& [id, node] : image_->nodes) {
     if (!node.leaving || node.state == node_state::removed || holding.contains(id) || full(d)) continue;
     const auto* now = d.image().node(id);

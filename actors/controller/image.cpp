@@ -207,10 +207,11 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                    changed->settings = *settings;
                    // With a lower bound the leader goes on alone, and those in the ELR no longer hold everything.
                    for (auto& p : changed->partitions)
-                     if (holds(rule::elr_cleared) &&
+                     if (holds(rule::elr_cleared) && !(p.elr.empty() && p.last_known_elr.empty()) &&
                          static_cast<std::int32_t>(p.isr.size()) >= min_in_sync(settings->min_insync_replicas, p)) {
                        p.elr.clear();
                        p.last_known_elr.clear();
+                       ++p.partition_epoch;
                      }
                    topics[changed->name] = std::move(changed);
                  },

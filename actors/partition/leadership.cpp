@@ -59,7 +59,10 @@ std::set<node_id> leadership::maximal_isr() const {
 }
 
 bool leadership::enough_in_sync() const noexcept {
-  return static_cast<std::int32_t>(isr_.size()) >= min_in_sync(configured_min_, state_);
+  // Who is in the ELR may be elected and does not get what is committed now. The controller may know a larger minimum
+  // than we do: its answer to a proposal is faster than the metadata.
+  return static_cast<std::int32_t>(isr_.size()) >= min_in_sync(configured_min_, state_) &&
+         (state_.elr.empty() || !holds(rule::elr_cleared));
 }
 
 // -- fetches ----------------------------------------------------------------------------------------------

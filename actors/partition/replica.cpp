@@ -65,7 +65,15 @@ void partition_replica::take_role(bool newer, effects& todo, instant now) {
   const auto& state = last_.state;
   const auto mine = last_.node_epochs.find(self_.node);
   const bool registered = mine != last_.node_epochs.end() && mine->second == self_.epoch;
-  if (newer && registered && damage_cut_ && lists(state.isr, self_.node)) damaged_from_.reset();
+  // Who never left the ISR is in it because nobody knows of the damage.
+  const bool in_sync = lists(state.isr, self_.node);
+  if (newer && registered && damage_cut_ && damage_known_ && in_sync) damaged_from_.reset();
+  if (newer && registered) damage_known_ = !in_sync;
+  if (newer && registered && damaged_from_ && state.leader == self_.node && state.unclean_epoch == state.epoch) {
+    // Elected as the best there is, and the metadata says that some is lost: what is whole here is what is left.
+    if (!std::exchange(damage_cut_, true)) cut(std::clamp(*damaged_from_, core_.start(), core_.end()), todo);
+    damaged_from_.reset();
+  }
   chosen_ =
       state.leader == self_.node && !leads_ && registered && (!damaged_from_ || !holds(rule::damaged_never_leads));
   if (chosen_) {
@@ -365,6 +373,13 @@ partition_replica::effects partition_replica::ended(const error& why, instant no
   step_down(why, todo, now);
   turn(role::none, todo);
   return todo;
+}
+
+log_ends::log_end partition_replica::log_end() const {
+  auto end = core_.durable_end();
+  if (damaged_from_) end = std::clamp(*damaged_from_, core_.start(), end);
+  const auto last = end == core_.start() ? no_epoch : core_.epochs().at(log_offset{end.value() - 1});
+  return {{seat_.topic, seat_.partition}, last, end};
 }
 
 leadership::log_view partition_replica::leaders_view() const {

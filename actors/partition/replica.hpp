@@ -20,7 +20,9 @@ namespace troupe {
 ///     none      no leader is known, or its own log is not settled yet: serves reads below its watermark
 ///     leader    takes records, counts the followers
 ///     follower  asks the leader
-///     damaged   found damage when it started: never leads and answers no fetch, until it stands in the ISR again
+///     damaged   found damage when it started: never leads and answers no fetch, until it stands in the ISR again,
+///     having
+///               stood outside; so the registration has to name it
 ///     failed    its log lacks the right to go on (a cut below its watermark, a failed disk); until the process ends
 ///     removed   the metadata has no such seat any more: drop the log, and never open this seat again
 class partition_replica {
@@ -116,6 +118,8 @@ public:
   const partition_core& partition() const noexcept { return core_; }
   role current() const noexcept { return role_; }
   const store::log_identity& seat() const noexcept { return seat_; }
+  /// Where its log ends, on disk and without what is damaged: for `log_ends`.
+  log_ends::log_end log_end() const;
   /// While it leads.
   const leadership* leads() const noexcept { return leads_ ? &*leads_ : nullptr; }
   /// The leader that this follower's fetches do not reach; the node tells the controller (§5.5).
@@ -147,9 +151,9 @@ private:
   const store::log_identity seat_;
   const node_life self_;
   topic_settings settings_;
-  std::optional<log_offset> damaged_from_;  ///< kept until we stand in the ISR again
-  bool damage_cut_{false};
-  std::deque<log_offset> cuts_;  ///< not durable yet, and where the log ends by them
+  std::optional<log_offset> damaged_from_;        ///< kept until we stand in the ISR again
+  bool damage_cut_{false}, damage_known_{false};  ///< the second: we stood outside the ISR since
+  std::deque<log_offset> cuts_;                   ///< not durable yet, and where the log ends by them
   partition_core core_;
   role role_{role::none};
   leader_epoch epoch_told_{no_epoch};

@@ -69,6 +69,9 @@ raft::effects raft::tick(instant now) {
     const bool alone =
         voters() == 1 && role_ == role_t::follower && (hard_.term == raft_term{} || hard_.voted_for == self_);
     if (alone || now >= deadline_) campaign(now, false);
+  } else if (now >= deadline_) {
+    // Another may lead, who has no reason to tell this node: it was removed, perhaps.
+    leader_.reset();
   }
   return finish();
 }

@@ -118,6 +118,22 @@ bool memory_disk::flip_index_bit(const segment_name& name, std::uint64_t byte, u
   return true;
 }
 
+bool memory_disk::cut(const segment_name& name, std::uint64_t bytes) {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  if (it == files_.end() || bytes >= it->second->bytes.size()) return false;
+  it->second->bytes.resize(bytes);
+  it->second->synced = std::min<std::size_t>(it->second->synced, bytes);
+  std::erase_if(it->second->dirty, [&](std::uint64_t page) { return (page + 1) * page_bytes > bytes; });
+  return true;
+}
+
+std::uint64_t memory_disk::index_bytes_of(const segment_name& name) const {
+  std::scoped_lock lock{mutex_};
+  auto it = files_.find(name);
+  return it == files_.end() ? 0 : it->second->index.size();
+}
+
 std::uint64_t memory_disk::bytes_of(const segment_name& name) const {
   std::scoped_lock lock{mutex_};
   auto it = files_.find(name);

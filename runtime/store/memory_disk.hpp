@@ -25,8 +25,11 @@ public:
   /// Flips one bit of the segment's blocks (or index).
   bool flip_bit(const segment_name&, std::uint64_t byte, unsigned bit);
   bool flip_index_bit(const segment_name&, std::uint64_t byte, unsigned bit);
+  /// The file ends at `bytes` now.
+  bool cut(const segment_name&, std::uint64_t bytes);
   bool lose(const segment_name& name) { return files_.erase(name) > 0; }
   std::uint64_t bytes_of(const segment_name&) const;
+  std::uint64_t index_bytes_of(const segment_name&) const;
   std::uint64_t used_bytes() const;
 
   // -- segment_device -----------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ round play(std::uint64_t seed) {
     std::fprintf(stderr, "bench simulation: the cluster did not form: %s\n", c.unrest().c_str());
     std::exit(1);
   }
-  c.add_producer({.in_flight = 5});
-  c.add_producer({.in_flight = 1});
-  c.add_consumer(false);
-  c.add_consumer(true);
+  c.add_producer(c.orders(), {.in_flight = 5});
+  c.add_producer(c.orders(), {.in_flight = 1});
+  c.add_consumer(c.orders(), false);
+  c.add_consumer(c.orders(), true);
   c.begin_calls();
   const auto events = c.ground().events(), messages = c.net().sent(), records = c.judge().committed_records();
   const auto began = cpu_seconds();

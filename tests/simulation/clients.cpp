@@ -8,14 +8,14 @@
 
 namespace troupe::sim {
 
-std::vector<std::byte> build_batch(std::int64_t producer, std::int32_t sequence, std::int32_t records,
-                                   std::uint64_t unique) {
+std::vector<std::byte> build_batch(std::int64_t producer, std::int16_t epoch, std::int32_t sequence,
+                                   std::int32_t records, std::uint64_t unique) {
   testing_batches::test_batch b;
   b.records.clear();
   for (std::int32_t i = 0; i < records; ++i)
     b.records.push_back({.timestamp = 1'700'000'000'000, .value = std::to_string(unique) + "/" + std::to_string(i)});
   b.producer = producer;
-  b.producer_epoch = 0;
+  b.producer_epoch = epoch;
   b.sequence = sequence;
   return b.build();
 }
@@ -82,20 +82,20 @@ producer::producer(client_world& w, place here, std::int64_t id, std::vector<par
 }
 
 bool producer::done() const {
+  if (retired_) return true;
   return stopped_ && std::all_of(lines_.begin(), lines_.end(), [](const lane& l) { return l.batches.empty(); });
 }
 
 void producer::make(lane& l) {
-  if (stopped_) return;
+  if (stopped_ || retired_) return;
   if (l.batches.size() < habits_.in_flight) {
     pending p;
     p.sequence = l.next_sequence;
     p.records = 1 + static_cast<std::int32_t>(world_.ground.random().below(3));
-    const auto unique = (static_cast<std::uint64_t>(id_) << 40) |
-                        (static_cast<std::uint64_t>(l.where.index.value()) << 32) |
-                        static_cast<std::uint64_t>(l.next_sequence);
-    p.bytes = build_batch(id_, p.sequence, p.records, unique);
-    p.crc = batch_header{p.bytes}.crc();
+    p.unique =
+        (static_cast<std::uint64_t>(id_) << 40) | (static_cast<std::uint64_t>(l.where.index.value()) << 32) | l.made;
+    l.made += static_cast<std::uint64_t>(p.records);
+    build(l, p);
     l.next_sequence += p.records;
     l.batches.push_back(std::move(p));
     push(l);
@@ -103,8 +103,28 @@ void producer::make(lane& l) {
   world_.ground.after(world_.ground.between(habits_.pace_min, habits_.pace_max), [this, &l] { make(l); });
 }
 
+void producer::build(const lane& l, pending& p) {
+  p.bytes = build_batch(id_, l.epoch, p.sequence, p.records, p.unique);
+  p.crc = batch_header{p.bytes}.crc();
+}
+
+/// The partition has lost batches of ours: numbers begin anew, under the next producer epoch.
+void producer::begin_anew(lane& l) {
+  ++l.epoch;
+  l.next_sequence = 0;
+  l.known = false;
+  for (auto& p : l.batches) {
+    if (p.stored) continue;
+    p.sequence = l.next_sequence;
+    p.request = 0;
+    build(l, p);
+    l.next_sequence += p.records;
+  }
+}
+
 void producer::push(lane& l) {
   const auto now = world_.ground.now();
+  if (retired_) return;
   if (l.batches.empty() || now < l.not_before) return;
   if (l.leader.value() < 0) return look_for_leader(l);
   bool open_before = false, gap = false;
@@ -140,6 +160,7 @@ void producer::look_for_leader(lane& l) {
 }
 
 void producer::tick() {
+  if (retired_) return;
   for (auto& l : lines_) push(l);
   world_.ground.after(25ms, [this] { tick(); });
 }
@@ -174,7 +195,9 @@ void producer::receive(const letter& l) {
     // leader that has not heard of the present one.
     const auto* p = world_.judge.newest().find(line.where);
     const bool from_leader = p && p->leader == l.from.node;
-    if (*m->refused == errc::out_of_order_sequence && at->first && from_leader && habits_.acks == -1)
+    if (*m->refused == errc::out_of_order_sequence && world_.judge.lossy(line.where))
+      begin_anew(line);
+    else if (*m->refused == errc::out_of_order_sequence && at->first && from_leader && habits_.acks == -1)
       world_.judge.broken("I20: partition " + std::to_string(line.where.index.value()) + " does not know producer " +
                           std::to_string(id_) + " at sequence " + std::to_string(at->sequence));
     line.not_before = world_.ground.now() + 20ms;
@@ -195,6 +218,7 @@ consumer::consumer(client_world& w, place here, std::vector<partition_ref> where
 }
 
 void consumer::tick() {
+  if (retired_) return;
   const auto now = world_.ground.now();
   for (auto& l : lines_) {
     if (l.request && now - l.sent_at < 500ms) continue;

@@ -51,6 +51,8 @@ public:
   virtual ~client() = default;
   virtual void receive(const letter&) = 0;
   place here() const { return here_; }
+  /// What it works on is gone.
+  void retire() { retired_ = true; }
 
 protected:
   void send(node_id to, letter_body);
@@ -58,6 +60,7 @@ protected:
   node_id any_node();
   request_id next_id() { return ++ids_; }
   client_world& world_;
+  bool retired_{false};
 
 private:
   stream& stream_to(node_id);
@@ -79,6 +82,7 @@ public:
   producer(client_world&, place here, std::int64_t id, std::vector<partition_ref>, habits);
   void receive(const letter&) override;
   void stop() { stopped_ = true; }
+  /// Stopped, and nothing waits; for a topic that is gone nobody waits.
   bool done() const;
   std::uint64_t acknowledged() const { return acknowledged_; }
   /// When the last batch was acknowledged.
@@ -88,6 +92,7 @@ private:
   struct pending {
     std::int32_t sequence{0};
     std::int32_t records{1};
+    std::uint64_t unique{0};
     std::vector<std::byte> bytes;
     std::uint32_t crc{0};
     request_id request{0};  ///< 0: not under way
@@ -100,12 +105,16 @@ private:
     partition_ref where;
     node_id leader{-1};
     std::int32_t next_sequence{0};
+    std::int16_t epoch{0};
+    std::uint64_t made{0};
     bool known{false};  ///< to the partition
     std::deque<pending> batches;
     instant not_before{};
     request_id looking{0};
   };
   void make(lane&);
+  void build(const lane&, pending&);
+  void begin_anew(lane&);
   void push(lane&);
   void look_for_leader(lane&);
   void tick();
@@ -145,7 +154,7 @@ private:
 };
 
 /// A batch of `records` records as the Kafka protocol has it; each value is different from all others ever built.
-std::vector<std::byte> build_batch(std::int64_t producer, std::int32_t sequence, std::int32_t records,
-                                   std::uint64_t unique);
+std::vector<std::byte> build_batch(std::int64_t producer, std::int16_t epoch, std::int32_t sequence,
+                                   std::int32_t records, std::uint64_t unique);
 
 }  // namespace troupe::sim

@@ -26,25 +26,28 @@ cluster::cluster(cluster_options o)
         world_.controller.kinds.push_back({kind.name, kind.shards});
   }
   checker_.process_of = [this](node_id n) -> const process* { return at(n.value()); };
-  for (int n = 1; n <= o.nodes; ++n) {
-    auto box = std::make_unique<box_state>();
-    const auto spread = (static_cast<double>(kernel_.random().below(2001)) / 1000 - 1) * o.drift;
-    box->machine = std::make_unique<machine>(kernel_, node_id{n}, 1 + spread, kernel_.between(1s, 10'000s));
-    box->disk.disk = kernel_.new_id();
-    box->founder = n == 1;
-    boxes_.emplace(n, std::move(box));
-    clients_.nodes.push_back(node_id{n});
-  }
+  world_.store.segment_bytes = o.segment_bytes;
+  for (int n = 1; n <= o.nodes; ++n) make_box(n, n == 1);
   watch();
 }
 
 cluster::~cluster() = default;
 
+void cluster::make_box(int n, bool founder) {
+  auto box = std::make_unique<box_state>();
+  const auto spread = (static_cast<double>(kernel_.random().below(2001)) / 1000 - 1) * options_.drift;
+  box->machine = std::make_unique<machine>(kernel_, node_id{n}, 1 + spread, kernel_.between(1s, 10'000s));
+  box->disk.disk = kernel_.new_id();
+  box->founder = founder;
+  boxes_.emplace(n, std::move(box));
+  clients_.nodes.push_back(node_id{n});
+}
+
 void cluster::watch() {
   checker_.look();
   bury();
   if (healed_)
-    for (const auto& [n, box] : boxes_) start(n);
+    for (const auto n : node_numbers()) start(n);
   kernel_.after(100ms, [this] { watch(); });
 }
 
@@ -85,15 +88,33 @@ bool cluster::runs(int node) const {
 
 std::vector<int> cluster::node_numbers() const {
   std::vector<int> all;
-  for (const auto& [n, box] : boxes_) all.push_back(n);
+  for (const auto& [n, box] : boxes_)
+    if (!removed(n)) all.push_back(n);
   return all;
+}
+
+bool cluster::removed(int node) const {
+  const auto* known = checker_.newest().node(node_id{node});
+  return known && known->state == node_state::removed;
 }
 
 std::vector<partition_ref> cluster::partitions() const {
   std::vector<partition_ref> all;
   for (const auto& [name, t] : checker_.newest().topics)
+    for (const auto& where : partitions_of(t->id)) all.push_back(where);
+  return all;
+}
+
+std::vector<partition_ref> cluster::orders() const {
+  const auto t = checker_.newest().find("orders");
+  return t ? partitions_of(t->id) : std::vector<partition_ref>{};
+}
+
+std::vector<partition_ref> cluster::partitions_of(topic_id id) const {
+  std::vector<partition_ref> all;
+  if (const auto t = checker_.newest().find(id))
     for (std::size_t i = 0; i < t->partitions.size(); ++i)
-      all.push_back({t->id, partition_index{static_cast<std::int32_t>(i)}});
+      all.push_back({id, partition_index{static_cast<std::int32_t>(i)}});
   return all;
 }
 
@@ -152,7 +173,12 @@ void cluster::bury() {
   dead_.clear();
   // Processes that ended by themselves.
   for (const auto& [n, box] : boxes_)
-    if (box->running && box->running->ended()) died(n, true);
+    if (box->running && box->running->ended()) {
+      died(n, true);
+      // It found damage and wants to look at all of it.
+      if (box->disk.distrusted && !dead_.back()->refuses_disk())
+        kernel_.after(kernel_.between(100ms, 2s), [this, n = n] { start(n); });
+    }
   dead_.clear();
 }
 
@@ -194,6 +220,14 @@ void cluster::replace_disk(int node) {
   box.disk.disk = kernel_.new_id();
 }
 
+int cluster::add_node() {
+  const int node = boxes_.rbegin()->first + 1;
+  kernel_.tell("n" + std::to_string(node) + " is new");
+  make_box(node, false);
+  start(node);
+  return node;
+}
+
 void cluster::pause(int node) {
   if (!runs(node) || box(node).paused()) return;
   kernel_.tell("pause n" + std::to_string(node));
@@ -232,7 +266,7 @@ void cluster::heal() {
     box->machine->pace = {};
     box->machine->clock.set_wall_right();
     box->machine->disk.set_capacity(UINT64_MAX);
-    start(n);
+    if (!removed(n)) start(n);
   }
 }
 
@@ -276,8 +310,10 @@ bool cluster::form() {
         new_topic t;
         t.name = "orders";
         t.partitions = options_.partitions;
-        t.replication = static_cast<std::int16_t>(options_.replicas);
-        t.overrides = {{"min.insync.replicas", std::to_string(options_.min_in_sync)}, {"retention.ms", "-1"}};
+        t.replication = static_cast<std::int16_t>(std::min(options_.replicas, options_.nodes));
+        t.overrides = {{"min.insync.replicas", std::to_string(options_.min_in_sync)},
+                       {"unclean.leader.election.enable", options_.unclean_election ? "true" : "false"},
+                       {"retention.ms", "-1"}};
         return c->ask(cluster_controller::create_topics{{t}, false}, [&](cluster_controller::outcome out) {
           made = !out.failed && out.decisions.size() == 1 && !out.decisions[0].refused;
         });
@@ -286,29 +322,71 @@ bool cluster::form() {
   return asked && run_until([&] { return made; }, 5s) && run_until([&] { return quiet(); }, 10s);
 }
 
+bool cluster::ask(cluster_controller::request what, std::function<void(const cluster_controller::outcome&)> answer) {
+  auto* c = controller();
+  if (!answer) answer = [](const cluster_controller::outcome&) {};
+  return c && c->ask(std::move(what), std::move(answer));
+}
+
+std::string cluster::voters_wrong(const process& c) const {
+  const auto& image = checker_.newest();
+  int nodes = 0, voters = 0;
+  for (const auto& [id, node] : image.nodes) nodes += node.state == node_state::active && !node.leaving;
+  for (const auto& m : c.quorum().members()) {
+    voters += m.voter;
+    const auto* node = image.node(m.peer.node);
+    if (!node || node->disk != m.peer.disk)
+      return "the quorum has a former disk of node " + std::to_string(m.peer.node.value());
+    if (node->state == node_state::removed)
+      return "the quorum has node " + std::to_string(m.peer.node.value()) + ", which has left";
+  }
+  const auto most = std::min(nodes, image.voter_count);
+  const int wanted = most >= 5 ? 5 : most >= 3 ? 3 : 1;
+  return voters == wanted ? "" : "there are " + std::to_string(voters) + " voters, not " + std::to_string(wanted);
+}
+
+/// What is on its disk has a place in the metadata.
+std::string cluster::logs_wrong(const process& p) const {
+  for (const auto& log : p.logs()) {
+    const auto* state = checker_.newest().find(partition_ref{log.identity.topic, log.identity.partition});
+    const bool seated = state && std::any_of(state->replicas.begin(), state->replicas.end(), [&](const replica& r) {
+                          return r.node == p.id() && r.added_at == log.identity.added_at;
+                        });
+    if (!seated) return "node " + std::to_string(p.id().value()) + " still has a log whose seat is gone";
+  }
+  return {};
+}
+
 bool cluster::quiet() {
   return unrest().empty();
 }
 
 std::string cluster::unrest() {
   const auto& image = checker_.newest();
-  if (!controller()) return "no controller works";
+  auto* c = controller();
+  if (!c) return "no controller works";
   for (const auto& [n, box] : boxes_) {
     const auto* node = image.node(node_id{n});
+    if (removed(n)) {
+      if (runs(n)) return "node " + std::to_string(n) + " has left and still runs";
+      continue;
+    }
     if (!runs(n)) return "node " + std::to_string(n) + " does not run";
     if (!node || node->state != node_state::active) return "node " + std::to_string(n) + " is not active";
+    if (auto wrong = logs_wrong(*at(n)); !wrong.empty()) return wrong;
   }
+  if (auto wrong = voters_wrong(*c); !wrong.empty()) return wrong;
   for (const auto& where : partitions())
-    if (auto text = unrest_of(where, "partition " + std::to_string(where.index.value())); !text.empty()) return text;
+    if (auto text = unrest_of(where); !text.empty()) return text;
   if (auto text = unrest_of_entities(); !text.empty()) return text;
   for (const auto& p : producers_)
     if (!p->done()) return "producer " + std::to_string(p->here()) + " waits";
   return {};
 }
 
-std::string cluster::unrest_of(const partition_ref& where, const std::string& name) {
+std::string cluster::unrest_of(const partition_ref& where) {
   const auto* p = checker_.newest().find(where);
-  if (!p) return name + " does not exist";
+  const auto name = checker_.newest().names.at(where.topic) + "/" + std::to_string(where.index.value());
   if (p->leader.value() < 0) return name + " has no leader";
   if (p->isr.size() < p->replicas.size()) {
     auto text = name + " has only " + std::to_string(p->isr.size()) + " in sync:";
@@ -341,8 +419,6 @@ std::string cluster::unrest_of_entities() {
       if (kind.keeping == entities::keeping::durable) {
         const auto topic = image.find(kind.topic());
         if (!topic) return kind.topic() + " does not exist";
-        const partition_ref where{topic->id, partition_index{static_cast<std::int32_t>(i)}};
-        if (auto text = unrest_of(where, name); !text.empty()) return text;
         owner = topic->partitions[i].leader;
       } else {
         const auto shards = image.shards.find(kind.name);
@@ -369,16 +445,16 @@ std::string cluster::unrest_of_entities() {
   return {};
 }
 
-producer& cluster::add_producer(producer::habits h) {
+producer& cluster::add_producer(std::vector<partition_ref> where, producer::habits h) {
   const auto here = next_client_++;
-  producers_.push_back(std::make_unique<producer>(clients_, here, here, partitions(), h));
+  producers_.push_back(std::make_unique<producer>(clients_, here, here, std::move(where), h));
   places_[here] = producers_.back().get();
   return *producers_.back();
 }
 
-consumer& cluster::add_consumer(bool from_followers) {
+consumer& cluster::add_consumer(std::vector<partition_ref> where, bool from_followers) {
   const auto here = next_client_++;
-  consumers_.push_back(std::make_unique<consumer>(clients_, here, partitions(), from_followers));
+  consumers_.push_back(std::make_unique<consumer>(clients_, here, std::move(where), from_followers));
   places_[here] = consumers_.back().get();
   return *consumers_.back();
 }

@@ -19,9 +19,10 @@ struct cluster_options {
   int replicas{3};
   int min_in_sync{2};
   double drift{0.0};  ///< clocks run up to so much too fast or too slow
-  bool follower_reads{true};
   bool trust_refused{true};
   bool entities{false};  ///< of the kinds of `entity_kinds`
+  bool unclean_election{false};  ///< of the topic
+  std::uint64_t segment_bytes{1 << 20};
 };
 
 class cluster {
@@ -54,13 +55,23 @@ public:
   void stop(int node);
   /// Another disk, empty; the process must not run.
   void replace_disk(int node);
+  /// A machine that was not there before, with an empty disk and a number of its own; it starts and wants to join.
+  int add_node();
+  /// The metadata says that this node has left for good.
+  bool removed(int node) const;
   void pause(int node);
   void resume(int node);
   bool runs(int node) const;
   process* at(int node);
   machine& box(int node) { return *boxes_.at(node)->machine; }
+  node_disk& disk_of(int node) { return boxes_.at(node)->disk; }
+  /// Those that have not left.
   std::vector<int> node_numbers() const;
-  std::vector<partition_ref> partitions() const;  ///< of all topics
+  /// Of all topics that there are.
+  std::vector<partition_ref> partitions() const;
+  std::vector<partition_ref> partitions_of(topic_id) const;
+  /// Of the topic that `form` makes.
+  std::vector<partition_ref> orders() const;
 
   // -- network ----------------------------------------------------------------------------------------------
   void isolate(int node);
@@ -73,8 +84,8 @@ public:
   void heal();
 
   // -- clients ----------------------------------------------------------------------------------------------
-  producer& add_producer(producer::habits);
-  consumer& add_consumer(bool from_followers);
+  producer& add_producer(std::vector<partition_ref>, producer::habits);
+  consumer& add_consumer(std::vector<partition_ref>, bool from_followers);
   /// From now on entities are called from all nodes, until `stop_calls`.
   void begin_calls();
   void stop_calls() { calling_ = false; }
@@ -87,9 +98,14 @@ public:
   /// The process where the controller works; null: none, or two of which one does not know yet.
   process* controller();
 
-  /// Every node ACTIVE, every partition led with all replicas in sync, every shard served by its one owner, every
-  /// producer and caller done.
+  /// To where the controller works; false: nowhere, and nobody will answer.
+  bool ask(cluster_controller::request, std::function<void(const cluster_controller::outcome&)> = {});
+
+  /// Every node that has not left ACTIVE, as many voters as are wanted, every partition led with all replicas in sync,
+  /// every shard served by its one owner, every producer and caller done, and no log of a seat that is gone.
   bool quiet();
+  /// Empty: the quorum has the voters that are wanted, on the disks that their nodes have now.
+  std::string voters_wrong(const process& controller) const;
   /// What keeps it from being quiet, for a person.
   std::string unrest();
 
@@ -106,8 +122,10 @@ private:
   void bury();
   void watch();
   void call_next();
-  std::string unrest_of(const partition_ref&, const std::string& name);
+  std::string unrest_of(const partition_ref&);
   std::string unrest_of_entities();
+  void make_box(int node, bool founder);
+  std::string logs_wrong(const process&) const;
 
   const cluster_options options_;
   kernel kernel_;

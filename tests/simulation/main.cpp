@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -24,7 +25,7 @@ struct plan {
   std::uint64_t from{1}, seeds{1000};
   unsigned jobs{std::max(1u, std::thread::hardware_concurrency())};
   rule without{rule::count};
-  bool tell{false}, table{false};
+  bool tell{false}, table{false}, counts{false};
   std::string scenario;
   bool rewrite{false};
 };
@@ -35,6 +36,7 @@ struct tally {
   double seconds{0};
   std::uint64_t first_bad{0};
   std::string what;
+  std::map<std::string, std::uint64_t> happened;
 };
 
 void report(std::uint64_t seed, const plan& p, const storm_result& r) {
@@ -63,6 +65,7 @@ void run(const plan& p, tally& t, bool until_bad) {
       t.read += r.read;
       t.calls += r.calls;
       t.seconds += r.simulated_seconds;
+      for (const auto& [what, times] : r.happened) t.happened[what] += times;
       if (!r.violations.empty()) {
         ++t.bad;
         if (t.first_bad == 0 || seed < t.first_bad) {
@@ -137,7 +140,7 @@ int scenarios(const plan& p) {
 int usage(const char* why) {
   std::fprintf(stderr,
                "sim: %s\n"
-               "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell]   storms; exit 1 if one is bad\n"
+               "sim [--seeds=N] [--from=S] [--jobs=J] [--without=RULE] [--tell] [--counts]   storms; exit 1 if one is bad\n"
                "sim --table [--seeds=N]   takes away each rule of the protocol in turn\n"
                "sim --scenario=PATH [--without=RULE] [--tell] [--rewrite]   a story told as text, or a folder of them; "
                "exit 1 if one goes "
@@ -156,6 +159,7 @@ int main(int count, char** arguments) {
                             {"without", required_argument, nullptr, 'w'},
                             {"tell", no_argument, nullptr, 't'},
                             {"table", no_argument, nullptr, 'm'},
+                            {"counts", no_argument, nullptr, 'n'},
                             {"scenario", required_argument, nullptr, 'c'},
                             {"rewrite", no_argument, nullptr, 'r'},
                             {nullptr, 0, nullptr, 0}};
@@ -181,6 +185,8 @@ int main(int count, char** arguments) {
       p.scenario = optarg;
     else if (o == 'r')
       p.rewrite = true;
+    else if (o == 'n')
+      p.counts = true;
     else
       return usage("unknown option");
   }
@@ -202,5 +208,8 @@ int main(int count, char** arguments) {
       static_cast<unsigned long long>(t.messages), static_cast<unsigned long long>(t.committed),
       static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.calls),
       static_cast<unsigned long long>(p.from + p.seeds));
+  if (p.counts)
+    for (const auto& [what, times] : t.happened)
+      std::printf("  %s: %llu\n", what.c_str(), static_cast<unsigned long long>(times));
   return t.bad ? 1 : 0;
 }

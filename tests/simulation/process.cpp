@@ -78,18 +78,16 @@ process::process(surroundings& w, machine& m, node_disk& d, bool founder)
     d.stored.snapshot = std::move(snapshot);
   }
   if (auto sound = raft::sound(self, d.stored); !sound) {
+    refuses_disk_ = true;
     end("raft cannot start: " + sound.error().text);
     return;
   }
   if (d.stored.snapshot) take(raft::install{d.stored.snapshot});
   raft_ = std::make_unique<class raft>(self, w.raft, d.stored, random_source{w.ground.random()()}, now());
 
-  std::vector<partition_ref> damaged;
-  for (const auto& log : store_->logs())
-    if (const auto state = store_->state(log.id); state && state->damaged_from)
-      damaged.push_back({log.identity.topic, log.identity.partition});
+  verify_logs();
   // Every log here is `group`: what was acknowledged is on the disk whatever ended the former life.
-  perform(agent_.recovered(now(), true, std::move(damaged)));
+  perform(agent_.recovered(now(), true, damaged_));
   tick();
 }
 
@@ -142,6 +140,7 @@ void process::tick() {
         if (const auto* node = image_->node(*leader)) unreached.insert({*leader, node->node_epoch});
     agent_.cannot_reach({unreached.begin(), unreached.end()});
   }
+  if (ticks_ % 20 == 0) say_log_ends();
   leased();
   if (!ended_) machine_.later(50ms, [this] { tick(); });
 }
@@ -195,6 +194,7 @@ void process::perform(node_agent::effects&& todo) {
 void process::registered(life as, const std::string& cluster_id) {
   tell("is registered as epoch " + std::to_string(as.epoch));
   disk_.cluster_id = cluster_id;
+  world_.watcher.came(*this, damaged_, disk_.starts == 1);
   detector_ = std::make_unique<membership::failure_detector>(as, membership::detector_settings{},
                                                              random_source{world_.ground.random()()}, now());
   entities_ = std::make_unique<entity_host>(*this, as);
@@ -232,6 +232,7 @@ void process::suspect(bool at_once) {
 
 void process::link_reset(life peer) {
   if (ended_) return;
+  world_.watcher.link_broken(*this, peer, true);
   perform(controller_.link_broken(now(), peer, true, false));
   if (detector_) perform(detector_->link_reset(peer, now()));
   if (entities_) entities_->link_lost(peer.node);
@@ -239,8 +240,10 @@ void process::link_reset(life peer) {
 
 void process::refused(node_id peer) {
   if (ended_) return;
-  if (const auto* node = image_->node(peer))
+  if (const auto* node = image_->node(peer)) {
+    world_.watcher.link_broken(*this, {peer, node->node_epoch}, false);
     perform(controller_.link_broken(now(), {peer, node->node_epoch}, false, true));
+  }
   if (detector_) perform(detector_->connect_refused(peer, now()));
 }
 
@@ -264,6 +267,7 @@ void process::handle(const letter& l) {
                  },
                  [&](const registration_answer& m) { perform(agent_.received(now(), m)); },
                  [&](const heartbeat& m) {
+                   world_.watcher.heard(*this, m);
                    perform(controller_.heard(now(), ticket_for({m.from.node, node_id{-1}}), m));
                  },
                  [&](const heartbeat_answer& m) {
@@ -274,8 +278,10 @@ void process::handle(const letter& l) {
                    // From the node itself: on to the controller. Passed on already: it is for us.
                    if (m.message.from.node == from.node && raft_->leader() && *raft_->leader() != machine_.id)
                      send(*raft_->leader(), m);
-                   else
+                   else {
+                     world_.watcher.heard(*this, m.message);
                      perform(controller_.heard(now(), ticket_for({m.message.from.node, from.node}), m.message));
+                   }
                  },
                  [&](const relayed_answer& m) {
                    if (m.asker == machine_.id) {
@@ -285,7 +291,10 @@ void process::handle(const letter& l) {
                      send(m.asker, m.message);
                    }
                  },
-                 [&](const farewell& m) { perform(controller_.said_farewell(now(), m)); },
+                 [&](const farewell& m) {
+                   world_.watcher.said_farewell(*this, m.from);
+                   perform(controller_.said_farewell(now(), m));
+                 },
                  [&](const alter_isr& m) {
                    perform(controller_.isr_asked(now(), ticket_for({from.node, node_id{-1}}), m));
                  },

@@ -34,6 +34,8 @@ struct node_disk {
   std::uint64_t starts{0};
   std::string cluster_id;
   std::int64_t clean_mark{-1};  ///< node epoch of the life that stopped in order; -1: none
+  /// Something in the logs did not read as it was written: starts read all of them, until one finds no damage.
+  bool distrusted{false};
   raft_stored stored;
 };
 
@@ -44,6 +46,15 @@ public:
   /// The quorum decided `entry`; `node` applies it now.
   virtual void applied(node_id node, const raft_entry& entry, const metadata_image& after) = 0;
   virtual void leads_quorum(node_id node, raft_term term) = 0;
+  virtual void voted(const raft_peer& voter, raft_term, const raft_peer& candidate) = 0;
+  /// A new life is part of the cluster; it found these damaged, or all of them gone.
+  virtual void came(const process&, const std::vector<partition_ref>& damaged, bool empty_disk) = 0;
+  // What a controller knows when it fences.
+  virtual void controls(const process&) = 0;
+  virtual void heard(const process&, const heartbeat&) = 0;
+  virtual void link_broken(const process&, life, bool reset) = 0;
+  virtual void said_farewell(const process&, life) = 0;
+  virtual void decides(const process&, const std::vector<metadata_record>&) = 0;
   virtual void leads(node_id node, const store::log_identity&, leader_epoch) = 0;
   virtual void committed(const process&, const partition_replica&) = 0;
   /// A client is told that its write is stored.
@@ -107,6 +118,12 @@ public:
   bool ended() const { return ended_; }
   /// nullptr: not registered yet.
   const entity_host* entities() const { return entities_.get(); }
+  instant clock() const { return now(); }
+  /// Its start read all logs from end to end.
+  bool verified() const { return verified_; }
+  /// Its metadata is no good: it will never start from this disk again.
+  bool refuses_disk() const { return refuses_disk_; }
+  std::vector<store::log_info> logs() const { return store_ ? store_->logs() : std::vector<store::log_info>{}; }
 
 private:
   friend class entity_host;
@@ -133,6 +150,7 @@ private:
   void form_cluster();
   void take_snapshot();
   void tend_members();
+  void show_vote(const raft_message&);
 
   // controller
   void perform(cluster_controller::effects&&);
@@ -146,7 +164,11 @@ private:
   void suspect(bool at_once);
 
   // replicas
+  void verify_logs();
+  void found_damage();
   void assign_replicas();
+  void drop_strangers();
+  void say_log_ends();
   void add_replica(const store::log_identity&, const topic&);
   void perform(partition_replica&, partition_replica::effects&&);
   void cut(const store::log_identity&, bool restart, log_offset);
@@ -155,7 +177,7 @@ private:
   void serve(const produce_request&, place client);
   void serve(const fetch_request&, place client);
   void serve(const latest_request&, place client);
-  std::vector<shared_bytes> read_runs(log_id, log_offset from, log_offset end, std::uint64_t bytes_max) const;
+  std::vector<shared_bytes> read_runs(log_id, log_offset from, log_offset end, std::uint64_t bytes_max);
 
   void handle(const letter&);
 
@@ -171,6 +193,8 @@ private:
   std::map<store::log_identity, std::unique_ptr<partition_replica>> replicas_;
   std::map<store::log_identity, log_id> logs_;
   std::unique_ptr<entity_host> entities_;
+  std::map<topic_id, topic_settings> settings_;
+  std::vector<partition_ref> damaged_;
 
   std::uint64_t next_ticket_{1};
   std::map<cluster_controller::ticket, route> routes_;
@@ -183,7 +207,7 @@ private:
   bool changing_members_{false};
   instant write_free_at_{};  ///< true time: when the disk is done with raft's writes so far
   instant lease_end_{};
-  bool ended_{false};
+  bool ended_{false}, verified_{false}, refuses_disk_{false};
   unsigned ticks_{0};
 };
 

@@ -13,7 +13,10 @@ void process::perform(raft::effects&& todo) {
     if (ended_) return;
     std::visit(overloaded{
                    [&](raft::write& e) { take(e); },
-                   [&](raft::send& e) { send(e.message.to.node, std::move(e.message)); },
+                   [&](raft::send& e) {
+                     show_vote(e.message);
+                     send(e.message.to.node, std::move(e.message));
+                   },
                    [&](raft::commit& e) { take(e); },
                    [&](raft::install& e) {
                      take(e);
@@ -41,6 +44,7 @@ void process::perform(raft::effects&& todo) {
                      proposals_ = 0;
                      batches_.clear();
                      no_op_ = meta_offset{e.index.value()};
+                     world_.watcher.controls(*this);
                      if (image_->cluster_id.empty())
                        form_cluster();
                      else
@@ -58,6 +62,12 @@ void process::perform(raft::effects&& todo) {
                },
                effect);
   }
+}
+
+void process::show_vote(const raft_message& m) {
+  if (std::holds_alternative<raft_vote>(m.body)) return world_.watcher.voted(m.from, m.term, m.from);
+  const auto* reply = std::get_if<raft_vote_reply>(&m.body);
+  if (reply && reply->granted) world_.watcher.voted(m.from, m.term, m.to);
 }
 
 void node_disk::take_one() {
@@ -185,6 +195,7 @@ void process::perform(cluster_controller::effects&& todo) {
     if (ended_) return;
     std::visit(overloaded{
                    [&](cluster_controller::propose& e) {
+                     world_.watcher.decides(*this, e.records);
                      batches_[++proposals_] = e.batch;
                      perform(raft_->propose(now(), proposer_, proposals_, shared_bytes::own(encode_all(e.records))));
                    },

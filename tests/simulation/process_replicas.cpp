@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "actors/partition/restore.hpp"
 #include "runtime/base/overloaded.hpp"
 #include "tests/simulation/process.hpp"
@@ -36,21 +38,48 @@ assignment process::assignment_of(const partition_state& state) const {
   return a;
 }
 
+/// A disk that showed damage once is read from end to end; what does not read is damaged from there.
+void process::verify_logs() {
+  verified_ = disk_.distrusted;
+  for (const auto& log : store_->logs()) {
+    if (verified_) {
+      const auto state = store_->state(log.id);
+      for (auto at = state->start; at < state->end;) {
+        const auto got = store_->read(log.id, at, {state->end, 1 << 20, true}, {});
+        if (!got->ok() || (*got)->next == at) break;
+        at = (*got)->next;
+      }
+    }
+    if (const auto state = store_->state(log.id); state && state->damaged_from)
+      damaged_.push_back({log.identity.topic, log.identity.partition});
+  }
+  disk_.distrusted = verified_ && !damaged_.empty();
+  if (!damaged_.empty()) tell("finds " + std::to_string(damaged_.size()) + " logs damaged");
+}
+
+/// What is on the disk is not what was written. A replica finds its damage only when it starts, so the process starts
+/// again, and this time it looks at everything.
+void process::found_damage() {
+  disk_.distrusted = true;
+  end("its log is damaged");
+}
+
 void process::assign_replicas() {
   if (!detector_) return;
   const auto me = machine_.id;
   std::set<store::log_identity> seats;
+  std::set<topic_id> changed;
   for (const auto& [name, t] : image_->topics)
     for (std::size_t i = 0; i < t->partitions.size(); ++i)
       for (const auto& r : t->partitions[i].replicas)
         if (r.node == me) {
           const store::log_identity seat{t->id, partition_index{static_cast<std::int32_t>(i)}, r.added_at};
           seats.insert(seat);
-          if (const auto at = replicas_.find(seat); at == replicas_.end())
-            add_replica(seat, *t);
-          else
-            perform(*at->second, at->second->reconfigured(t->settings, now()));
+          if (!replicas_.contains(seat)) add_replica(seat, *t);
+          if (ended_) return;
+          if (auto& known = settings_[t->id]; known != t->settings) changed.insert(t->id);
         }
+  for (const auto& id : changed) settings_[id] = image_->find(id)->settings;
   for (auto at = replicas_.begin(); at != replicas_.end();) {
     auto& [seat, r] = *at++;
     if (!seats.contains(seat)) {
@@ -62,8 +91,34 @@ void process::assign_replicas() {
       continue;
     }
     const auto* state = image_->find(partition_ref{seat.topic, seat.partition});
+    // Both come from one image: whoever hears the ISR hears how large it has to be.
+    if (changed.contains(seat.topic)) perform(*r, r->reconfigured(settings_.at(seat.topic), now()));
     perform(*r, r->assigned(assignment_of(*state), both()));
   }
+  drop_strangers();
+}
+
+/// Logs of seats that went while this node was away. Only once the metadata is newer than this life: what was given to
+/// a former life is then in it, or gone for good.
+void process::drop_strangers() {
+  if (ended_ || agent_.at() < node_agent::stage::serving) return;
+  std::vector<log_id> gone;
+  for (const auto& log : store_->logs())
+    if (!logs_.contains(log.identity)) gone.push_back(log.id);
+  if (!gone.empty()) (void)store_->drop(gone);
+}
+
+/// Nobody is known to have everything: the controller waits to hear who has most.
+void process::say_log_ends() {
+  log_ends mine{agent_.self(), {}};
+  for (const auto& [seat, r] : replicas_) {
+    const auto* state = image_->find(partition_ref{seat.topic, seat.partition});
+    if (!state || state->leader.value() >= 0 || !state->isr.empty() || !state->elr.empty()) continue;
+    const auto& asked = state->last_known_elr;
+    if (std::find(asked.begin(), asked.end(), machine_.id) != asked.end()) mine.ends.push_back(r->log_end());
+  }
+  if (mine.ends.empty()) return;
+  if (const auto leader = raft_->leader()) send(*leader, std::move(mine));
 }
 
 void process::add_replica(const store::log_identity& seat, const topic& t) {
@@ -72,6 +127,9 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   const auto id = made->front();
   auto found = restore_partition(*store_, id, machine_.clock.wall());
   TROUPE_CHECK(found.ok());
+  // The controller must hear of it before anybody counts on this replica, and hears it from a registration.
+  const auto named = std::find(damaged_.begin(), damaged_.end(), partition_ref{seat.topic, seat.partition});
+  if (const auto state = store_->state(id); state->damaged_from && named == damaged_.end()) return found_damage();
   auto r = std::make_unique<partition_replica>(seat, agent_.self(), t.settings, std::move(*found), both());
   r->leased(agent_.lease_end());
   replicas_.emplace(seat, std::move(r));
@@ -87,10 +145,10 @@ partition_replica* process::replica_of(const partition_ref& where) const {
   return newest;
 }
 
-std::vector<shared_bytes> process::read_runs(log_id id, log_offset from, log_offset end,
-                                             std::uint64_t bytes_max) const {
+std::vector<shared_bytes> process::read_runs(log_id id, log_offset from, log_offset end, std::uint64_t bytes_max) {
   std::vector<shared_bytes> runs;
   const auto got = store_->read(id, from, {end, bytes_max, true}, {});
+  if (got && !got->ok() && got->error().code == errc::storage_damaged) found_damage();
   if (!got || !got->ok()) return runs;
   for (const auto& s : (*got)->slices) {
     auto bytes = s.load();
@@ -172,6 +230,8 @@ void process::perform(partition_replica& r, partition_replica::effects&& todo) {
               static constexpr const char* names[] = {"none", "leader", "follower", "damaged", "failed", "removed"};
               tell("partition " + std::to_string(seat.partition.value()) + " is " + names[static_cast<int>(e.now)] +
                    " in epoch " + std::to_string(e.epoch.value()) + (e.why ? ": " + e.why->text : ""));
+              if (e.why && e.why->code == errc::storage_damaged)
+                world_.watcher.broken("I9: n" + std::to_string(machine_.id.value()) + " gives up: " + e.why->text);
               if (e.now != partition_replica::role::leader) return;
               world_.watcher.leads(machine_.id, seat, e.epoch);
               tell_entities({seat.topic, seat.partition});
@@ -220,7 +280,7 @@ void process::serve(const produce_request& m, place client) {
 void process::serve(const fetch_request& m, place client) {
   fetch_reply reply;
   reply.id = m.id;
-  const auto* r = replica_of(m.where);
+  auto* r = replica_of(m.where);
   const auto role = r ? r->current() : partition_replica::role::removed;
   const bool may = role == partition_replica::role::leader ||
                    (m.follower && (role == partition_replica::role::follower || role == partition_replica::role::none));
@@ -236,6 +296,7 @@ void process::serve(const fetch_request& m, place client) {
   reply.start = admitted.outcome.log_start;
   if (admitted.outcome.refused) reply.refused = admitted.outcome.refused->code;
   if (admitted.read) reply.runs = read_runs(logs_.at(r->seat()), m.from, admitted.end, 64 << 10);
+  if (ended_) return;
   std::size_t bytes = 100;
   for (const auto& run : reply.runs) bytes += run.size();
   post(client, bytes, reply);

@@ -243,7 +243,7 @@ lines stage::send(const writing& w) {
   if (!w.producer) ++next_producer_;
   // The same batch again is the same bytes.
   const auto unique = static_cast<std::uint64_t>(producer) << 24 | static_cast<std::uint64_t>(w.sequence);
-  auto batch = build_batch(producer, w.sequence, w.records, unique);
+  auto batch = build_batch(producer, 0, w.sequence, w.records, unique);
   const auto crc = batch_header{batch}.crc();
   const auto client = call(*to, produce_request{1, *where, std::move(batch), w.acks});
   client->heard = [this, where = *where, crc, acks = w.acks, once = !w.producer](const letter_body& body) {
@@ -326,10 +326,10 @@ lines stage::latest(const partition_name& p, std::optional<int> at) {
 }
 
 void stage::load() {
-  cluster_.add_producer({.in_flight = 5});
-  cluster_.add_producer({.in_flight = 1});
-  cluster_.add_consumer(false);
-  cluster_.add_consumer(true);
+  cluster_.add_producer(cluster_.partitions(), {.in_flight = 5});
+  cluster_.add_producer(cluster_.partitions(), {.in_flight = 1});
+  cluster_.add_consumer(cluster_.partitions(), false);
+  cluster_.add_consumer(cluster_.partitions(), true);
 }
 
 lines stage::peace() {

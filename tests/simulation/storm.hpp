@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct storm_result {
   std::vector<std::string> violations;
   std::vector<std::string> story;  ///< the last lines, if there are violations
   std::string shape;               ///< what the seed made of the cluster
+  std::map<std::string, std::uint64_t> happened;
   std::uint64_t fingerprint{0};
   std::uint64_t events{0}, messages{0}, committed{0}, acknowledged{0}, read{0}, calls{0};
   double simulated_seconds{0};
