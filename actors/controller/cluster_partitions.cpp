@@ -206,6 +206,9 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
       if (p.leader != before.leader) moving.insert(before.leader);
     }
     if (p.reassigning()) {
+      // Who leaves gets into no ISR any more, so what adds it would never end.
+      const auto leaves = [&](node_id n) { return image->node(n) != nullptr && image->node(n)->leaving; };
+      if (leaving && std::ranges::any_of(p.adding, leaves)) p = partition_plan::cancelled(p, f);
       p = partition_plan::completed(p, f);
     } else if (under_way < options_.reassignments_max) {
       std::optional<std::vector<node_id>> target;

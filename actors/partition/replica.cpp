@@ -65,15 +65,7 @@ void partition_replica::take_role(bool newer, effects& todo, instant now) {
   const auto& state = last_.state;
   const auto mine = last_.node_epochs.find(self_.node);
   const bool registered = mine != last_.node_epochs.end() && mine->second == self_.epoch;
-  // Who never left the ISR is in it because nobody knows of the damage.
-  const bool in_sync = lists(state.isr, self_.node);
-  if (newer && registered && damage_cut_ && damage_known_ && in_sync) damaged_from_.reset();
-  if (newer && registered) damage_known_ = !in_sync;
-  if (newer && registered && damaged_from_ && state.leader == self_.node && state.unclean_epoch == state.epoch) {
-    // Elected as the best there is, and the metadata says that some is lost: what is whole here is what is left.
-    if (!std::exchange(damage_cut_, true)) cut(std::clamp(*damaged_from_, core_.start(), core_.end()), todo);
-    damaged_from_.reset();
-  }
+  if (registered && damaged_from_) look_at_damage(newer, todo);
   chosen_ =
       state.leader == self_.node && !leads_ && registered && (!damaged_from_ || !holds(rule::damaged_never_leads));
   if (chosen_) {
@@ -87,6 +79,20 @@ void partition_replica::take_role(bool newer, effects& todo, instant now) {
     follow(todo, now);
   } else {
     rest(todo, now);
+  }
+}
+
+/// Damage is over once we stand in the ISR, having stood outside: who never left it is in it because nobody knows.
+void partition_replica::look_at_damage(bool newer, effects& todo) {
+  const auto& state = last_.state;
+  if (!lists(state.isr, self_.node)) {
+    damage_known_ = true;
+  } else if (damage_known_ && damage_cut_) {
+    damaged_from_.reset();
+  } else if (newer && state.leader == self_.node && state.isr.size() == 1 && state.unclean_epoch == state.epoch) {
+    // Elected as the best there is, and the metadata says that some is lost: what is whole here is what is left.
+    if (!std::exchange(damage_cut_, true)) cut(std::clamp(*damaged_from_, core_.start(), core_.end()), todo);
+    damaged_from_.reset();
   }
 }
 

@@ -128,6 +128,7 @@ public:
 private:
   bool seated(const partition_state&) const;
   void take_role(bool newer, effects&, instant now);
+  void look_at_damage(bool newer, effects&);
   bool leased_at(instant) const noexcept;
   bool settled() const;
   void lead_if_settled(effects&, instant now);

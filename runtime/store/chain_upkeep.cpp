@@ -40,7 +40,8 @@ std::optional<index_summary> chain::read_summary(const segment_file& file, const
   return summary;
 }
 
-/// A sealed segment's file is shorter than its index needs. The index still says of each log what is gone.
+/// A sealed segment's file is shorter than its index needs. The index still says of each log what is gone. It is no
+/// more than a gap: a log that was cut there since, and filled again, is whole, at this start and at every later one.
 void chain::name_cut_rows(segment_no no) {
   const auto& s = segments_.at(no);
   const auto size = s.file->size();
@@ -48,14 +49,16 @@ void chain::name_cut_rows(segment_no no) {
   for (const auto& r : s.runs) {
     const auto rows = load(no, r.log);
     if (!rows) continue;  // its own CRC is wrong too: reading will say so
-    const auto cut =
-        std::find_if(rows->begin(), rows->end(), [&](const row& at) { return at.position + at.length > size; });
-    if (cut == rows->end()) continue;
-    journal_.suspect(r.log, cut->base);
-    tell(notice::level::error, "file_cut",
-         "file=" + s.file->path() + " bytes=" + std::to_string(size) + " needs=" + std::to_string(s.data_bytes) +
-             " log=" + std::to_string(r.log.value()) + " base=" + std::to_string(cut->base.value()) +
-             " end=" + std::to_string(r.what.end.value()));
+    const auto lies_beyond = [&](const row& at) { return at.position + at.length > size; };
+    for (auto cut = rows->begin(); (cut = std::find_if(cut, rows->end(), lies_beyond)) != rows->end();) {
+      const auto next = std::find_if_not(cut, rows->end(), lies_beyond);
+      journal_.miss(r.log, cut->base, std::prev(next)->end());
+      tell(notice::level::error, "file_cut",
+           "file=" + s.file->path() + " bytes=" + std::to_string(size) + " needs=" + std::to_string(s.data_bytes) +
+               " log=" + std::to_string(r.log.value()) + " base=" + std::to_string(cut->base.value()) +
+               " end=" + std::to_string(std::prev(next)->end().value()));
+      cut = next;
+    }
   }
 }
 

@@ -230,6 +230,10 @@ void journal::suspect(log_id id, log_offset from) {
   l->doubt = std::min(l->doubt.value_or(from), from);
 }
 
+void journal::miss(log_id id, log_offset base, log_offset end) {
+  if (auto* l = touch(id)) clear(id, *l, base, end);
+}
+
 void journal::suspect_all() {
   for (auto& [id, l] : logs_) suspect(id, l.end);
 }

@@ -93,6 +93,8 @@ public:
   /// A batch that was written but cannot be read.
   void lose(log_id, log_offset base, log_offset end, leader_epoch);
   void suspect(log_id, log_offset from);
+  /// What the newest segment has in [base, end) is gone: a gap, unless a later one has it.
+  void miss(log_id, log_offset base, log_offset end);
   /// A block was lost, nobody knows what it held: every log may have changed after its present end.
   void suspect_all();
   /// A truncation or restart in this segment was lost, nobody knows of which log: no batch that was put before is

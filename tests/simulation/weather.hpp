@@ -48,7 +48,7 @@ private:
   // disks that lie
   void new_disk(int n), flip_bits(int n), damage_metadata(int n);
   bool may_lose_logs(int n) const;
-  bool may_lose_vote(int n);
+  bool may_lose_vote();
   void take_stock();
   bool whole_again(int n);
   // operators

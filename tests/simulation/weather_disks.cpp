@@ -27,18 +27,16 @@ bool weather_maker::may_lose_logs(int n) const {
 
 /// The quorum is as it is to be, and nobody is about to change it; then one of three voters may go. (On its way from
 /// one voter to three it has two for a while, and both are needed.)
-bool weather_maker::may_lose_vote(int n) {
+bool weather_maker::may_lose_vote() {
   const auto* c = c_.controller();
   if (!c || c->quorum().members() != c_.judge().members() || !c_.voters_wrong(*c).empty()) return false;
   int voters = 0;
-  bool votes = false;
   for (const auto& m : c_.judge().members()) {
     const auto node = m.peer.node.value();
     if (unreadable_.contains(node) || c_.disk_of(node).disk != m.peer.disk) return false;
     voters += m.voter;
-    votes |= m.voter && node == n;
   }
-  return !votes || voters >= 3;
+  return voters >= 3;
 }
 
 /// Who has everything again does not count any more.
@@ -66,7 +64,7 @@ bool weather_maker::whole_again(int n) {
 }
 
 void weather_maker::new_disk(int n) {
-  if (!habits_.deletes_disks || !may_lose_logs(n) || !may_lose_vote(n)) return;
+  if (!habits_.deletes_disks || !may_lose_logs(n) || !may_lose_vote()) return;
   count("new_disk");
   harmed_[n] = {c_.disk_of(n).disk, c_.disk_of(n).starts};
   c_.kill(n);
@@ -103,7 +101,7 @@ void weather_maker::flip_bits(int n) {
 
 /// A voter that is not sure of its promises must not vote. It ends, says why, and its operator brings another disk.
 void weather_maker::damage_metadata(int n) {
-  if (!habits_.deletes_disks || unreadable_.contains(n) || !may_lose_logs(n) || !may_lose_vote(n)) return;
+  if (!habits_.deletes_disks || unreadable_.contains(n) || !may_lose_logs(n) || !may_lose_vote()) return;
   c_.kill(n);
   const auto what = sim::damage_metadata(c_.disk_of(n), random_);
   if (what.empty()) return later(0ms, 3s, [this, n] { start(n); });

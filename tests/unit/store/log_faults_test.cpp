@@ -454,5 +454,33 @@ TEST(LogFaults, ADamagedIndexIsRebuiltFromTheBlocks) {
   EXPECT_NE(b.said.find("index_rebuilt"), std::string::npos);
 }
 
+TEST(LogFaults, ALogThatWasFilledAgainBehindACutFileIsWholeAtEveryLaterStart) {
+  bench b;
+  const auto all = make_batches(0, 80, 1000);
+  for (const auto& one : all) b.append(b.logs[0], {one});
+  while (b.c->seal_next()) {
+  }
+  ASSERT_TRUE(b.disk.cut(b.segment(0), b.disk.bytes_of(b.segment(0)) / 2));
+  b.start();
+  const auto damaged = b.c->state(b.logs[0])->damaged_from;
+  ASSERT_TRUE(damaged);
+  EXPECT_NE(b.said.find("file_cut"), std::string::npos);
+
+  work cut;
+  cut.what = work::kind::truncate;
+  cut.log = b.logs[0];
+  cut.at = *damaged;
+  cut.done = [](const auto&) {};
+  b.write(std::move(cut));
+  for (const auto& one : all)
+    if (one.base >= *damaged) b.append(b.logs[0], {one});
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+  while (b.c->seal_next()) {
+  }
+  b.start();
+  EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from);
+  EXPECT_EQ(b.readable(b.logs[0], all), 80u);
+}
+
 }  // namespace
 }  // namespace troupe::store
