@@ -100,10 +100,19 @@ void checker::check_image(const metadata_image& image) {
 
 /// What one decision may do to what was decided before.
 void checker::check_step(const metadata_image& before, const metadata_image& after) {
-  for (const auto& [id, node] : after.nodes)
-    if (const auto* was = before.node(id); was && node.node_epoch < was->node_epoch)
+  for (const auto& [id, node] : after.nodes) {
+    const auto* was = before.node(id);
+    if (!was || was->node_epoch != node.node_epoch) {
+      auto& had = held_before_[id];
+      had.clear();
+      for (const auto& [name, t] : before.topics)
+        for (std::size_t i = 0; i < t->partitions.size(); ++i)
+          if (t->partitions[i].has_replica(id)) had.push_back({t->id, partition_index{static_cast<std::int32_t>(i)}});
+    }
+    if (was && node.node_epoch < was->node_epoch)
       broken("I8: the epoch of node " + number(id) + " falls from " + number_of(was->node_epoch) + " to " +
              number_of(node.node_epoch));
+  }
   for (const auto& [name, t] : after.topics) {
     const auto was = before.find(t->id);
     if (was == t) continue;  // images share what did not change
@@ -159,11 +168,7 @@ void checker::check_step(const partition_ref& where, const partition_state& befo
 
 void checker::came(const process& p, const std::vector<partition_ref>& damaged, bool empty_disk) {
   auto found = damaged;
-  if (empty_disk)
-    for (const auto& [name, t] : newest_.topics)
-      for (std::size_t i = 0; i < t->partitions.size(); ++i)
-        if (t->partitions[i].has_replica(p.id()))
-          found.push_back({t->id, partition_index{static_cast<std::int32_t>(i)}});
+  if (empty_disk) found = held_before_[p.id()];
   seen_.damaged_replicas += found.size();
   const auto* node = newest_.node(p.id());
   if (!node || node->node_epoch != p.self().epoch) return;

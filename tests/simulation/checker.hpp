@@ -146,6 +146,7 @@ private:
   std::map<partition_ref, partition_known> partitions_;
   std::map<std::pair<node_id, store::log_identity>, replica_known> replicas_;
   std::set<std::uint32_t> refused_;
+  std::map<node_id, std::vector<partition_ref>> held_before_;  ///< its replicas when its present life was registered
   std::map<operation, call_known> calls_;
   std::map<entities::shard_id, std::int32_t> handled_in_;  ///< the latest epoch
   std::uint64_t answered_calls_{0};

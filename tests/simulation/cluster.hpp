@@ -20,7 +20,7 @@ struct cluster_options {
   int min_in_sync{2};
   double drift{0.0};  ///< clocks run up to so much too fast or too slow
   bool trust_refused{true};
-  bool entities{false};  ///< of the kinds of `entity_kinds`
+  bool entities{false};          ///< of the kinds of `entity_kinds`
   bool unclean_election{false};  ///< of the topic
   std::uint64_t segment_bytes{1 << 20};
 };

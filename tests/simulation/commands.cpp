@@ -176,7 +176,7 @@ constexpr entry queries[] = {
      [](words&) -> action {
        return [](stage& s) -> lines {
          std::string text;
-         for (const auto n : s.play().node_numbers())
+         for (int n = 1; n <= s.play().options().nodes; ++n)
            text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + node_state_of(s, n);
          return {text};
        };

@@ -62,11 +62,13 @@ result<scenario> scenario::parse(std::string file, std::string_view text) {
   return s;
 }
 
-scenario::outcome scenario::play(const std::function<void(const std::string&)>& told) const {
-  stage on{set_};
+scenario::outcome scenario::play(const staging& how) const {
+  auto set = set_;
+  if (how.seed) set.cluster.seed = *how.seed;
+  stage on{set};
   auto& ground = on.play().ground();
   const auto& violations = on.play().judge().violations();
-  ground.on_line = told;
+  ground.on_line = how.told;
   outcome out;
   auto keep = [&](const std::vector<std::string>& all, std::string_view before) {
     for (const auto& line : all) out.text.append(before).append(line).append("\n");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,8 +70,12 @@ public:
     std::uint64_t fingerprint{0};
     bool ok() const { return differences.empty() && violations.empty(); }
   };
-  /// `told` gets each line of the story, the commands among them.
-  outcome play(const std::function<void(const std::string&)>& told = {}) const;
+  struct staging {
+    std::function<void(const std::string&)> told{};  ///< gets each line of the story, the commands among them
+    std::optional<std::uint64_t> seed{};             ///< another than the text's
+  };
+  outcome play(const staging&) const;
+  outcome play() const { return play({}); }
   const std::string& file() const { return file_; }
 
 private:

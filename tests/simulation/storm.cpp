@@ -33,8 +33,7 @@ storm_result run_storm(const storm_options& o) {
   storm_result result;
   result.shape = std::to_string(co.nodes) + " nodes, " + std::to_string(co.partitions) + " partitions, min.insync " +
                  std::to_string(co.min_in_sync) + (how.grows ? ", grows" : "") + (how.reckless ? ", reckless" : "") +
-                 (co.unclean_election ? ", unclean election" : "") +
-                 (co.entities ? ", entities" : "");
+                 (co.unclean_election ? ", unclean election" : "") + (co.entities ? ", entities" : "");
   cluster c{co};
   if (o.tell) c.ground().on_line = [](const std::string& line) { std::printf("%s\n", line.c_str()); };
   weather_maker faults{c, how};

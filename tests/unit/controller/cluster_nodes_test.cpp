@@ -150,6 +150,16 @@ TEST(NodeLife, HeartbeatsOfAFormerLifeChangeNothingAndHearOfTheNewOne) {
   EXPECT_EQ(c.say(heartbeat{{node_id{9}, 5}, {}, c.now}).to, (life{node_id{9}, 5}));
 }
 
+TEST(NodeLife, AHeartbeatToANodeWithoutControllerIsNotHeard) {
+  cluster c;
+  c.join_all(2);
+  EXPECT_TRUE(c.beat(2).heard);
+  c.take(c.core.deposed());
+  const auto a = c.say(heartbeat{c.life_of(2), c.image->applied, c.now, true});
+  EXPECT_FALSE(a.heard);
+  EXPECT_FALSE(a.granted);
+}
+
 // -- leases -----------------------------------------------------------------------------------------------
 
 TEST(Lease, IsGrantedToActiveNodesWithFreshMetadataWhileAMajorityAnswers) {

@@ -166,6 +166,8 @@ TEST_F(NodeAgent, WithoutAnswersHeartbeatsGoThroughThreePeersAsWell) {
   serve();
   agent.controller_is(now, node_id{1});
   EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 500ms)).size(), 1u);
+  // That there is no controller is no answer.
+  agent.received(now + 500ms, {{node_id{2}, 20}, now + 500ms, false, node_state::fenced, false, false});
   const auto sent = of<node_agent::send_heartbeat>(agent.tick(now + 1s));
   ASSERT_EQ(sent.size(), 4u);
   std::set<node_id> relays;
