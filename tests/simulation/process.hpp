@@ -168,6 +168,7 @@ private:
   instant lease_end_{};
   bool ended_{false};
   unsigned ticks_{0};
+  std::size_t asked_around_{0};
 };
 
 }  // namespace troupe::sim
