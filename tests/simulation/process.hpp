@@ -209,6 +209,7 @@ private:
   instant lease_end_{};
   bool ended_{false}, verified_{false}, refuses_disk_{false};
   unsigned ticks_{0};
+  std::size_t asked_around_{0};
 };
 
 }  // namespace troupe::sim

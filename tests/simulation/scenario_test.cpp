@@ -38,6 +38,15 @@ TEST_P(Scenario, IsPlayedAsItIsTold) {
   EXPECT_TRUE(rewriting() ? out.violations.empty() : out.ok()) << complaint(*told, out);
 }
 
+TEST_P(Scenario, KeepsItsPromiseWithOtherSeedsToo) {
+  const auto told = scenario::parse(GetParam(), *read_text(GetParam()));
+  ASSERT_TRUE(told.ok()) << told.error().text;
+  for (std::uint64_t seed = 101; seed <= 103; ++seed) {
+    const auto out = told->play({.seed = seed});
+    EXPECT_TRUE(rewriting() || out.ok()) << "with seed " << seed << "\n" << complaint(*told, out);
+  }
+}
+
 TEST_P(Scenario, BeginsWithThePromiseThatItShows) {
   EXPECT_TRUE(read_text(GetParam())->starts_with("# ")) << GetParam();
 }
