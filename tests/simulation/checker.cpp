@@ -414,7 +414,7 @@ void checker::handles(node_id node, const entities::shard_id& shard, const entit
     broken("I28: node " + number(node) + " handles call " + std::to_string(what) + " twice");
   // When an ephemeral owner dies, what it did is lost, and a copy that was on its way to the next one does it again;
   // but never a copy from before.
-  if (call.answered && (durable || epoch > call.sent_for))
+  if (call.answered && (durable ? !lossy(shard) : epoch > call.sent_for))
     broken("I28: node " + number(node) + " handles call " + std::to_string(what) + " after it was answered");
 }
 
@@ -438,7 +438,7 @@ void checker::look_at_entities() {
     }
   }
   for (const auto& [what, call] : calls_)
-    if (call.durable && call.answered && !done.contains(what))
+    if (call.durable && call.answered && !done.contains(what) && !lossy(*call.durable))
       broken("I26: call " + std::to_string(what) + " was answered by shard " + call.durable->kind + "/" +
              std::to_string(call.durable->index) + ", which does not know of it");
 }
@@ -466,6 +466,11 @@ void checker::check_leader(const partition_ref& where, const partition_state& st
 bool checker::lossy(const partition_ref& where) const {
   const auto at = partitions_.find(where);
   return at != partitions_.end() && at->second.unclean > no_epoch;
+}
+
+bool checker::lossy(const entities::shard_id& shard) const {
+  const auto topic = newest_.find("__actors." + shard.kind);
+  return topic && lossy(partition_ref{topic->id, partition_index{static_cast<std::int32_t>(shard.index)}});
 }
 
 log_offset checker::truth_end(const partition_ref& where) const {

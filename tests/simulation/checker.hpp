@@ -119,6 +119,7 @@ private:
     bool answered{false};
     std::optional<entities::shard_id> durable;  ///< of the shard that handled it
   };
+  bool lossy(const entities::shard_id&) const;
   /// I27: who is behind does nothing any more.
   void not_behind(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, const char* what);
   std::string named(const partition_ref&) const;
