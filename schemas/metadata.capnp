@@ -75,6 +75,8 @@ struct Partition {
   elr @7 :List(Int32);
   lastKnownElr @8 :List(Int32);
   uncleanEpoch @9 :Int32 = -1;
+  formerNode @10 :Int32 = -1;   # whose lease has to end before the leader handles messages of entities
+  formerEpoch @11 :Int64 = -1;
 }
 
 # The partition as it is from now on. The changes of one topic stand together.

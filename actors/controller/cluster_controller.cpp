@@ -153,6 +153,7 @@ void cluster_controller::drive(instant now, effects& out) {
   activate_ready(d, b, now);
   drain(d, b);
   keep_partitions(d, b, now);
+  keep_internal_topics(d, now);
   keep_shards(d, b, now, out);
   d.flush();
   if (auto records = d.take(); !records.empty()) {

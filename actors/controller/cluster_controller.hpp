@@ -50,6 +50,13 @@ public:
       std::uint32_t shards{64};
     };
     std::vector<shard_kind> kinds;
+    /// Topics whose partitions are the shards of durable entities (§12); created when missing. They grow to three
+    /// replicas as soon as there are as many nodes.
+    struct internal_topic {
+      std::string name;
+      std::int32_t partitions{16};
+    };
+    std::vector<internal_topic> internal_topics;
     ms silent_after{1500};   ///< without a heartbeat: the controller's own report
     ms suspicion_for{2000};  ///< so long a peer's report counts
     ms deaf_after{5000};     ///< an ACTIVE node unheard for so long is no longer expected to report others
@@ -224,6 +231,7 @@ private:
   struct watched {
     std::int64_t epoch{-1};
     instant heard;
+    meta_offset applied{-1};  ///< what it said at last
     bool ready{false}, wants_to_stop{false}, farewell{false};
     bool reset{false}, refused{false};  ///< our own link to it
     struct report {
@@ -288,6 +296,8 @@ private:
   // cluster_partitions.cpp: leaders, ISRs, replica plans
   partition_plan::facts facts_of(const metadata_image&, const topic&) const;
   std::optional<reply> judge(draft&, const alter_isr&);
+  void set(draft&, const partition_ref&, const topic&, partition_state, instant now);
+  void keep_internal_topics(draft&, instant now);
   bool draining(const metadata_image&) const;
   std::optional<node_id> longest(const metadata_image&, const partition_ref&, const partition_state&,
                                  const partition_plan::facts&) const;
@@ -303,6 +313,7 @@ private:
   // cluster_shards.cpp
   std::vector<node_info> place_for_shards(const metadata_image&) const;
   bool lease_over(const life&, instant now) const;
+  bool knows(const life&, meta_offset) const;
   shard_state handed_on(const metadata_image&, const shard_state&, node_id to, instant now) const;
   void leave_shards(draft&, const node_info& loser, instant now);
   void keep_shards(draft&, batch&, instant now, effects&);

@@ -53,6 +53,7 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
   if (h.from.epoch == node->node_epoch || !holds(rule::epoch_fences_former_life)) {
     auto& w = nodes_.at(h.from.node);
     w.heard = now;
+    w.applied = std::max(w.applied, h.applied);
     w.reset = w.refused = false;  // it lives, whatever its links say
     w.ready = h.ready;
     w.wants_to_stop = h.wants_to_stop;
@@ -157,7 +158,7 @@ bool cluster_controller::fence(draft& d, batch& b, const node_info& node,
     const auto facts = facts_of(d.image(), t);
     auto after = forgets(where) ? partition_plan::forgot(p, facts, node.id) : partition_plan::fenced(p, facts, node.id);
     if (after.unclean_epoch != p.unclean_epoch) b.notes.push_back({noted::event::possible_loss, after.leader, where});
-    d.set(where, std::move(after));
+    set(d, where, t, std::move(after), now);
     return true;
   });
   if (full(d)) return false;

@@ -66,7 +66,7 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, con
   // Somebody may wait for this: a drain for a place to go, the next reassignment for its turn.
   if (changed != done) look_again_ = true;
   if (draining(image)) look_at_ = std::min(look_at_, now_ + look_every);
-  d.set(c.where, done);
+  set(d, c.where, *t, done, now_);
   return say(outcome_t::accepted);
 }
 
@@ -75,6 +75,49 @@ bool cluster_controller::draining(const metadata_image& image) const {
     return n.second.state == node_state::draining || (n.second.leaving && n.second.state != node_state::removed) ||
            unreachable(image, n.first);
   });
+}
+
+// -- internal topics --------------------------------------------------------------------------------------
+
+/// A new leader of a shard waits for the lease of the last one that handled messages. Whoever leads in between without
+/// having handled any is nobody to wait for.
+void cluster_controller::set(draft& d, const partition_ref& where, const topic& t, partition_state after, instant now) {
+  const auto& before = *d.partition(where);
+  if (t.internal && after.leader != before.leader) {
+    if (before.former.node.value() < 0 && before.leader.value() >= 0) {
+      const auto* node = d.image().node(before.leader);
+      after.former = {before.leader, node == nullptr ? -1 : node->node_epoch};
+    }
+    const auto* node = d.image().node(after.leader);
+    const bool itself = node != nullptr && after.former == life{after.leader, node->node_epoch};
+    if (itself || lease_over(after.former, now)) after.former = {};
+  }
+  d.set(where, std::move(after));
+}
+
+void cluster_controller::keep_internal_topics(draft& d, instant now) {
+  for (const auto& wanted : options_.internal_topics) {
+    if (d.image().topics.contains(wanted.name) || full(d)) continue;
+    auto plan = topics_.create_internal(d.image(), wanted.name, wanted.partitions);
+    for (auto& record : plan) d.add(std::move(record));
+  }
+  // What this batch has changed waits for the next: its record has no place in the log yet.
+  for (const auto& [name, t] : image_->topics) {
+    if (!t->internal) continue;
+    for (std::size_t i = 0; i < t->partitions.size() && !full(d); ++i) {
+      const auto& former = t->partitions[i].former;
+      if (former.node.value() < 0) continue;
+      const auto* node = image_->node(former.node);
+      if (!lease_over(former, now) && !(node != nullptr && knows(former, node->last_taken))) continue;
+      const partition_ref where{t->id, partition_index{static_cast<std::int32_t>(i)}};
+      const auto* present = d.partition(where);
+      if (present == nullptr || present->former != former || present->leader != t->partitions[i].leader) continue;
+      auto free = *present;
+      free.former = {};
+      ++free.partition_epoch;
+      d.set(where, std::move(free));
+    }
+  }
 }
 
 // -- log ends ---------------------------------------------------------------------------------------------
@@ -178,7 +221,7 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
       }
     }
     for (const auto& r : p.replicas) holding.insert(r.node);
-    d.set(where, std::move(p));
+    set(d, where, t, std::move(p), now);
     return true;
   });
   if (look_again_) return;
@@ -230,7 +273,7 @@ void cluster_controller::balance_leaders(draft& d) {
     --leads[p.leader];
     ++leads[moved.leader];
     ++moves;
-    d.set(where, std::move(moved));
+    set(d, where, t, std::move(moved), now_);
     return true;
   });
 }

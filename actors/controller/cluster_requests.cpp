@@ -81,7 +81,7 @@ result<void> cluster_controller::decide(draft& d, const reassign::item& item) {
     auto back = partition_plan::cancelled(*p, f);
     if (back == *p)
       return {errc::invalid_request, "without the replicas that are being added too few would be in sync"};
-    d.set(item.where, std::move(back));
+    set(d, item.where, *t, std::move(back), now_);
     return {};
   }
   if (item.target->empty()) return {errc::invalid_assignment, "a partition is assigned to no node"};
@@ -101,7 +101,7 @@ result<void> cluster_controller::decide(draft& d, const reassign::item& item) {
                           std::equal(item.target->begin(), item.target->end(), moved.replicas.begin(),
                                      [](node_id n, const replica& r) { return r.node == n; });
   if (!on_its_way) return {errc::invalid_request, "without the replicas that are being added too few would be in sync"};
-  d.set(item.where, std::move(moved));
+  set(d, item.where, *t, std::move(moved), now_);
   return {};
 }
 
@@ -114,7 +114,7 @@ result<void> cluster_controller::decide(draft& d, const partition_ref& where) {
   auto led = p->leader.value() < 0 ? partition_plan::elected(*p, f) : *p;
   led = partition_plan::led_by_preferred(led, f);
   if (led.leader.value() < 0) return {errc::not_enough_replicas, "no replica that holds everything serves now"};
-  d.set(where, std::move(led));
+  set(d, where, *t, std::move(led), now_);
   return {};
 }
 

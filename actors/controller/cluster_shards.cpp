@@ -39,6 +39,13 @@ bool cluster_controller::lease_over(const life& l, instant now) const {
   return now - last >= options_.lease * options_.lease_wait_percent / 100;
 }
 
+/// It has said itself that its metadata has the record at `at`: what that took from it, it has stopped serving,
+/// whatever lease it has been given since.
+bool cluster_controller::knows(const life& l, meta_offset at) const {
+  const auto known = nodes_.find(l.node);
+  return at.value() >= 0 && known != nodes_.end() && known->second.epoch == l.epoch && known->second.applied >= at;
+}
+
 /// What becomes of a shard whose owner lost it without a word.
 shard_state cluster_controller::handed_on(const metadata_image& image, const shard_state& s, node_id to,
                                           instant now) const {
@@ -87,7 +94,7 @@ void cluster_controller::keep_shards(draft& d, batch& b, instant now, effects& o
         if (nodes.empty()) continue;
         if (!owners) owners = place_shards(kind, present, nodes);
         d.set(kind, i, handed_on(image, s, (*owners)[i], now));
-      } else if (!s.active && lease_over(s.former, now)) {
+      } else if (!s.active && (lease_over(s.former, now) || knows(s.former, s.since))) {
         d.set(kind, i, {s.owner, s.epoch, true, {}, s.since});
       }
     }

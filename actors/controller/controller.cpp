@@ -216,6 +216,18 @@ controller::plan controller::create_topics(const metadata_image& image, const st
   return out;
 }
 
+std::vector<metadata_record> controller::create_internal(const metadata_image& image, const std::string& name,
+                                                         std::int32_t partitions) const {
+  replica_plan planner{image};
+  if (planner.nodes() == 0) return {};
+  const auto seats = planner.fresh(static_cast<std::size_t>(partitions), planner.nodes() >= 3 ? 3 : 1);
+  return {topic_created{new_id_(),
+                        name,
+                        true,
+                        partitions_of(image, seats, image.first_epoch(name)),
+                        {{std::string{min_insync_setting}, "2"}, {"retention.ms", "-1"}}}};
+}
+
 controller::plan controller::delete_topics(const metadata_image& image, const std::vector<doomed>& asked) const {
   plan out;
   const auto find = [&](const doomed& d) { return d.name.empty() ? image.find(d.id) : image.find(d.name); };

@@ -74,6 +74,10 @@ public:
   /// Errors per topic: topic_exists, invalid_topic (also names that differ only in '.' and '_'), invalid_partitions,
   /// invalid_replication, invalid_assignment, invalid_config, invalid_request (a name twice, counts with assignments).
   plan create_topics(const metadata_image&, const std::vector<new_topic>&, bool validate_only) const;
+  /// A topic that the cluster itself needs: three replicas, or one where there are fewer nodes; kept for ever. Nothing
+  /// without a node to hold it.
+  std::vector<metadata_record> create_internal(const metadata_image&, const std::string& name,
+                                               std::int32_t partitions) const;
   /// A topic by name, or by id where the name is empty. Errors: unknown_topic, unknown_topic_id, invalid_topic
   /// (internal), invalid_request (a topic twice, name and id, neither).
   struct doomed {

@@ -64,6 +64,7 @@ public:
     add(p.epoch);
     add(p.partition_epoch);
     add(p.unclean_epoch);
+    add(p.former);
   }
   void add(const shard_state& s) {
     add(s.owner);

@@ -55,6 +55,9 @@ struct partition_state {
   /// The newest leader epoch that began with an election in which committed records may have been lost; only a replica
   /// whose last record is of an epoch below may cut its log below its watermark.
   leader_epoch unclean_epoch{no_epoch};
+  /// Internal topics, whose partitions are shards of durable entities: who led before and may still hold a lease. The
+  /// leader replays, but handles nothing, until there is nobody (node -1).
+  life former;
 
   bool has_replica(node_id) const;
   bool in_sync(node_id) const;

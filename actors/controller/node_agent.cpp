@@ -1,6 +1,7 @@
 #include "actors/controller/node_agent.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/rules.hpp"
@@ -26,6 +27,7 @@ node_agent::effects node_agent::recovered(instant now, bool clean, std::vector<p
 
 void node_agent::ask_to_register(instant now, effects& out) {
   next_send_ = now + options_.register_every;
+  referred_ = false;
   out.push_back(send_registration{controller_, registration_});
 }
 
@@ -35,6 +37,9 @@ node_agent::effects node_agent::received(instant now, const registration_answer&
   using verdict = registration_answer::verdict;
   switch (a.what) {
     case verdict::later:
+      // Once a try: two nodes that are wrong could send us to and fro.
+      if (a.controller.value() >= 0 && !std::exchange(referred_, true))
+        out.push_back(send_registration{a.controller, registration_});
       break;
     case verdict::accepted:
       become(now, a.node_epoch, a.cluster_id, out);

@@ -122,6 +122,7 @@ private:
   instant began_, lease_end_;
   std::optional<node_id> controller_;
   std::vector<node_id> peers_;
+  bool referred_{false};  ///< this try to register was sent on to somebody else
   instant next_send_, answered_at_, drain_until_;
   std::vector<suspicion> suspicions_;
   std::vector<life> unreachable_;

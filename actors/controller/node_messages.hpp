@@ -38,6 +38,8 @@ struct registration_answer {
   std::uint64_t start{0};  ///< as asked
   std::int64_t node_epoch{-1};
   std::string cluster_id;
+  /// `later`: whom the answering node takes for the controller; -1: nobody, or itself.
+  node_id controller{-1};
 };
 
 /// Why a node is suspected by another.

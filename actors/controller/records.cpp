@@ -71,6 +71,8 @@ void write(schema::Partition::Builder to, const partition_state& p) {
   if (!p.last_known_elr.empty())
     write(to.initLastKnownElr(static_cast<unsigned>(p.last_known_elr.size())), p.last_known_elr);
   to.setUncleanEpoch(p.unclean_epoch.value());
+  to.setFormerNode(p.former.node.value());
+  to.setFormerEpoch(p.former.epoch);
 }
 
 partition_state read(schema::Partition::Reader from) {
@@ -85,6 +87,7 @@ partition_state read(schema::Partition::Reader from) {
   p.elr = read(from.getElr());
   p.last_known_elr = read(from.getLastKnownElr());
   p.unclean_epoch = leader_epoch{from.getUncleanEpoch()};
+  p.former = {node_id{from.getFormerNode()}, from.getFormerEpoch()};
   return p;
 }
 

@@ -382,11 +382,11 @@ shard_owner::effects shard_owner::lease(instant until, instant now) {
   return out;
 }
 
-shard_owner::effects shard_owner::hand_over(std::int32_t epoch, instant) {
+shard_owner::effects shard_owner::hand_over(std::int32_t epoch, instant now) {
   effects out;
   if (epoch != owner_.epoch || state_ == state::none || state_ == state::handing_over) return out;
   if (state_ == state::handed_over) {  // our word got lost
-    out.push_back(acknowledge{epoch});
+    say_released(now, out);
     return out;
   }
   state_ = state::handing_over;
@@ -405,12 +405,18 @@ void shard_owner::finish_hand_over(effects& out) {
   out.push_back(write_state{});
 }
 
-shard_owner::effects shard_owner::state_written(instant) {
+shard_owner::effects shard_owner::state_written(instant now) {
   effects out;
   if (state_ != state::handing_over || !writing_) return out;
   state_ = state::handed_over;
-  out.push_back(acknowledge{owner_.epoch});
+  say_released(now, out);
   return out;
+}
+
+/// Again and again: a controller that comes after the one that asked knows nothing of the move.
+void shard_owner::say_released(instant now, effects& out) {
+  say_released_at_ = now + settings_.acknowledge_every;
+  out.push_back(acknowledge{owner_.epoch});
 }
 
 /// What waits to be handled, but not for metadata.
@@ -439,6 +445,7 @@ shard_owner::effects shard_owner::tick(instant now) {
     if (holds(rule::nothing_dropped_silently)) refuse({d.sender, d.sequence}, errc::unknown_epoch, out);
   }
   if (serves() && !leased(now) && holds(rule::deliver_needs_lease)) refuse_waiting(errc::not_leader, out);
+  if (state_ == state::handed_over && say_released_at_ <= now) say_released(now, out);
   return out;
 }
 
@@ -447,6 +454,7 @@ std::optional<instant> shard_owner::wakes_at() const {
   if (!early_.empty()) at = early_.front().until;
   const auto waits = serves() && queued_ > early_.size() && holds(rule::deliver_needs_lease);
   if (waits && (!at || lease_until_ < *at)) at = lease_until_;
+  if (state_ == state::handed_over && (!at || say_released_at_ < *at)) at = say_released_at_;
   return at;
 }
 

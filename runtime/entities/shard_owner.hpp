@@ -27,7 +27,8 @@ struct shard_settings {
   std::size_t queued_bytes_max{std::size_t{4} << 20};
   std::size_t kept_bytes_max{std::size_t{1} << 20};  ///< replies kept for repeats of one sender; above, it is `busy`
   std::chrono::milliseconds metadata_wait{1000};     ///< for a message of a later epoch or life than we know
-  std::uint64_t window{256};                         ///< as the routers' (router_settings)
+  std::chrono::milliseconds acknowledge_every{1000};
+  std::uint64_t window{256};  ///< as the routers' (router_settings)
 };
 
 /// A message that was handled: stored with durable entities, so that repeats are known after a failover.
@@ -104,7 +105,7 @@ public:
   /// Planned move: everything is handled; write down or send what the next owner needs (`memory()` too), then
   /// `state_written`.
   struct write_state {};
-  /// Tell the controller that this owner has stopped.
+  /// Tell the controller that this owner has stopped. Repeated until metadata names another.
   struct acknowledge {
     std::int32_t epoch;
   };
@@ -208,6 +209,7 @@ private:
   void release(const message_ref&, instant now, effects&);
   std::vector<remembered> to_remember(const std::string& key) const;
   void finish_hand_over(effects&);
+  void say_released(instant now, effects&);
   void refuse_waiting(errc, effects&);
   void unqueue(const queued_message&, const std::string& key);
   void end_activation(std::optional<errc>, effects&);
@@ -229,6 +231,7 @@ private:
   instant lease_until_{};
   bool loaded_{false};
   bool writing_{false};  ///< the state, for a planned move
+  instant say_released_at_{};
   std::map<node_id, std::int64_t> lives_;
 
   std::deque<early> early_;                                     ///< for metadata that we do not have, by `until`

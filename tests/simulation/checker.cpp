@@ -8,13 +8,15 @@
 namespace troupe::sim {
 
 namespace {
-std::string named(const partition_ref& where) {
-  return "partition " + std::to_string(where.index.value());
-}
 std::string number(auto id) {
   return std::to_string(id.value());
 }
 }  // namespace
+
+std::string checker::named(const partition_ref& where) const {
+  const auto topic = newest_.find(where.topic);
+  return (topic ? topic->name : "a deleted topic") + "/" + std::to_string(where.index.value());
+}
 
 std::vector<fact> facts_of(byte_view batches) {
   std::vector<fact> facts;
@@ -200,6 +202,70 @@ void checker::look() {
     for (const auto n : state->isr) holds_all(n, "ISR");
     for (const auto n : state->elr) holds_all(n, "ELR");
   }
+}
+
+// -- entities -----------------------------------------------------------------------------------------------------
+
+void checker::call_sent(operation what, std::int32_t epoch) {
+  calls_[what].sent_for = epoch;
+}
+
+void checker::call_ended(operation what, bool answered) {
+  auto& call = calls_[what];
+  if (answered) ++answered_calls_;
+  call.answered |= answered;
+  // What was not answered may have been done or not, and may still be done.
+  if (!answered && !call.durable) calls_.erase(what);
+}
+
+void checker::not_behind(node_id node, const entities::shard_id& shard, const entity_kind& kind, std::int32_t epoch,
+                         const char* what) {
+  const auto at = handled_in_.find(shard);
+  if (kind.keeping == entities::keeping::soft || at == handled_in_.end() || epoch >= at->second) return;
+  broken("I27: node " + number(node) + " " + what + " for shard " + shard.kind + "/" + std::to_string(shard.index) +
+         " in epoch " + std::to_string(epoch) + " after epoch " + std::to_string(at->second) + " handled messages");
+}
+
+void checker::handles(node_id node, const entities::shard_id& shard, const entity_kind& kind, std::int32_t epoch,
+                      operation what, const std::vector<operation>& before) {
+  not_behind(node, shard, kind, epoch, "handles a message");
+  auto& latest = handled_in_.try_emplace(shard, epoch).first->second;
+  latest = std::max(latest, epoch);
+  auto& call = calls_[what];
+  const bool durable = kind.keeping == entities::keeping::durable;
+  if (durable) call.durable = shard;
+  kernel_.note(what);
+  if (std::find(before.begin(), before.end(), what) != before.end())
+    broken("I28: node " + number(node) + " handles call " + std::to_string(what) + " twice");
+  // When an ephemeral owner dies, what it did is lost, and a copy that was on its way to the next one does it again;
+  // but never a copy from before.
+  if (call.answered && (durable || epoch > call.sent_for))
+    broken("I28: node " + number(node) + " handles call " + std::to_string(what) + " after it was answered");
+}
+
+void checker::replies(node_id node, const entities::shard_id& shard, const entity_kind& kind, std::int32_t epoch,
+                      bool stopped) {
+  // After a planned move what was done lives on, and its repeat may still be answered from there.
+  if (!stopped) not_behind(node, shard, kind, epoch, "replies");
+}
+
+void checker::look_at_entities() {
+  std::map<operation, int> done;
+  for (const auto& kind : entity_kinds()) {
+    if (kind.keeping != entities::keeping::durable) continue;
+    const auto topic = newest_.find(kind.topic());
+    for (std::uint32_t i = 0; topic && i < kind.shards; ++i) {
+      const auto* p = process_of(topic->partitions[i].leader);
+      if (!p || !p->entities()) continue;
+      for (const auto& [key, did] : p->entities()->state_of({kind.name, i}))
+        for (const auto what : did)
+          if (++done[what] > 1) broken("I26/I28: call " + std::to_string(what) + " was done twice");
+    }
+  }
+  for (const auto& [what, call] : calls_)
+    if (call.durable && call.answered && !done.contains(what))
+      broken("I26: call " + std::to_string(what) + " was answered by shard " + call.durable->kind + "/" +
+             std::to_string(call.durable->index) + ", which does not know of it");
 }
 
 std::uint64_t checker::committed_records() const {

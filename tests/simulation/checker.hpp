@@ -33,6 +33,11 @@ public:
   void committed(const process&, const partition_replica&) override;
   void acknowledged(const process&) override;
   void broken(const std::string& what) override;
+  void call_sent(operation, std::int32_t epoch) override;
+  void call_ended(operation, bool answered) override;
+  void handles(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, operation,
+               const std::vector<operation>& before) override;
+  void replies(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, bool stopped) override;
 
   // -- clients --------------------------------------------------------------------------------------------
   /// acks=all: it is at `base` for good (I1, I21).
@@ -48,7 +53,10 @@ public:
   // -- from time to time ----------------------------------------------------------------------------------
   /// What holds at any moment (I4).
   void look();
+  /// In quiet times: what the owners of durable shards have is what was answered, each call once.
+  void look_at_entities();
   std::uint64_t committed_records() const;
+  std::uint64_t answered_calls() const { return answered_calls_; }
   const metadata_image& newest() const { return newest_; }
 
   const std::vector<std::string>& violations() const { return violations_; }
@@ -70,6 +78,14 @@ private:
     std::uint64_t life{0};
     log_offset watermark;
   };
+  struct call_known {
+    std::int32_t sent_for{-1};  ///< the latest epoch
+    bool answered{false};
+    std::optional<entities::shard_id> durable;  ///< of the shard that handled it
+  };
+  /// I27: who is behind does nothing any more.
+  void not_behind(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, const char* what);
+  std::string named(const partition_ref&) const;
   void check_image(const metadata_image&);
   /// Compares [from, to) of the replica's log with what is known; what is new becomes known if `extends`.
   void compare(const process&, const store::log_identity&, log_offset from, log_offset to, bool extends);
@@ -81,6 +97,9 @@ private:
   std::map<partition_ref, partition_known> partitions_;
   std::map<std::pair<node_id, store::log_identity>, replica_known> replicas_;
   std::set<std::uint32_t> refused_;
+  std::map<operation, call_known> calls_;
+  std::map<entities::shard_id, std::int32_t> handled_in_;  ///< the latest epoch
+  std::uint64_t answered_calls_{0};
   std::vector<std::string> violations_;
 };
 

@@ -17,6 +17,14 @@ cluster::cluster(cluster_options o)
                [this](place to, letter l) { deliver(to, std::move(l)); },
                [this](node_id n) { return runs(n.value()) ? box(n.value()).life() : 0; },
                {}} {
+  if (o.entities) {
+    world_.controller.shard_settle = 3s;
+    for (const auto& kind : entity_kinds())
+      if (kind.keeping == entities::keeping::durable)
+        world_.controller.internal_topics.push_back({kind.topic(), static_cast<std::int32_t>(kind.shards)});
+      else
+        world_.controller.kinds.push_back({kind.name, kind.shards});
+  }
   checker_.process_of = [this](node_id n) -> const process* { return at(n.value()); };
   for (int n = 1; n <= o.nodes; ++n) {
     auto box = std::make_unique<box_state>();
@@ -84,7 +92,7 @@ std::vector<int> cluster::node_numbers() const {
 std::vector<partition_ref> cluster::partitions() const {
   std::vector<partition_ref> all;
   for (const auto& [name, t] : checker_.newest().topics)
-    for (std::size_t i = 0; i < t->partitions.size(); ++i)
+    for (std::size_t i = 0; !t->internal && i < t->partitions.size(); ++i)
       all.push_back({t->id, partition_index{static_cast<std::int32_t>(i)}});
   return all;
 }
@@ -290,31 +298,74 @@ std::string cluster::unrest() {
     if (!runs(n)) return "node " + std::to_string(n) + " does not run";
     if (!node || node->state != node_state::active) return "node " + std::to_string(n) + " is not active";
   }
-  for (const auto& where : partitions()) {
-    const auto* p = image.find(where);
-    const auto name = "partition " + std::to_string(where.index.value());
-    if (!p) return name + " does not exist";
-    if (p->leader.value() < 0) return name + " has no leader";
-    if (p->isr.size() < p->replicas.size()) {
-      auto text = name + " has only " + std::to_string(p->isr.size()) + " in sync:";
-      for (const auto& seat : p->replicas) {
-        auto* holder = at(seat.node.value());
-        const auto* r = holder ? holder->replica_of(where) : nullptr;
-        text += " n" + std::to_string(seat.node.value()) + (p->in_sync(seat.node) ? "" : " (out)");
-        if (r)
-          text += " added " + std::to_string(r->seat().added_at) + "/" + std::to_string(seat.added_at) + " to " +
-                  std::to_string(r->partition().end().value()) + " role " +
-                  std::to_string(static_cast<int>(r->current()));
-      }
-      return text;
-    }
-    auto* leader = at(p->leader.value());
-    const auto* r = leader ? leader->replica_of(where) : nullptr;
-    if (!r || r->current() != partition_replica::role::leader || r->partition().epoch() != p->epoch)
-      return name + " is not served by its leader";
-  }
+  for (const auto& where : partitions())
+    if (auto text = unrest_of(where, "partition " + std::to_string(where.index.value())); !text.empty()) return text;
+  if (auto text = unrest_of_entities(); !text.empty()) return text;
   for (const auto& p : producers_)
     if (!p->done()) return "producer " + std::to_string(p->here()) + " waits";
+  return {};
+}
+
+std::string cluster::unrest_of(const partition_ref& where, const std::string& name) {
+  const auto* p = checker_.newest().find(where);
+  if (!p) return name + " does not exist";
+  if (p->leader.value() < 0) return name + " has no leader";
+  if (p->isr.size() < p->replicas.size()) {
+    auto text = name + " has only " + std::to_string(p->isr.size()) + " in sync:";
+    for (const auto& seat : p->replicas) {
+      auto* holder = at(seat.node.value());
+      const auto* r = holder ? holder->replica_of(where) : nullptr;
+      text += " n" + std::to_string(seat.node.value()) + (p->in_sync(seat.node) ? "" : " (out)");
+      if (r)
+        text += " added " + std::to_string(r->seat().added_at) + "/" + std::to_string(seat.added_at) + " to " +
+                std::to_string(r->partition().end().value()) + " role " +
+                std::to_string(static_cast<int>(r->current()));
+    }
+    return text;
+  }
+  auto* leader = at(p->leader.value());
+  const auto* r = leader ? leader->replica_of(where) : nullptr;
+  if (!r || r->current() != partition_replica::role::leader || r->partition().epoch() != p->epoch)
+    return name + " is not served by its leader";
+  return {};
+}
+
+/// I29: every shard has one owner, which is the one that the metadata names.
+std::string cluster::unrest_of_entities() {
+  if (!options_.entities) return {};
+  const auto& image = checker_.newest();
+  for (const auto& kind : entity_kinds())
+    for (std::uint32_t i = 0; i < kind.shards; ++i) {
+      const auto name = "shard " + kind.name + "/" + std::to_string(i);
+      node_id owner{-1};
+      if (kind.keeping == entities::keeping::durable) {
+        const auto topic = image.find(kind.topic());
+        if (!topic) return kind.topic() + " does not exist";
+        const partition_ref where{topic->id, partition_index{static_cast<std::int32_t>(i)}};
+        if (auto text = unrest_of(where, name); !text.empty()) return text;
+        owner = topic->partitions[i].leader;
+      } else {
+        const auto shards = image.shards.find(kind.name);
+        if (shards == image.shards.end()) return name + " does not exist";
+        owner = shards->second[i].owner;
+      }
+      for (const auto& [n, box] : boxes_) {
+        const auto* p = at(n);
+        const auto* core = p && p->entities() ? p->entities()->owner_of({kind.name, i}) : nullptr;
+        const bool serves = core && core->now_in() == entities::shard_owner::state::active;
+        if (serves != (owner == node_id{n}))
+          return name + " belongs to node " + std::to_string(owner.value()) + ", and node " + std::to_string(n) +
+                 (serves ? " serves it"
+                  : core ? " does not serve it, in state " + std::to_string(static_cast<int>(core->now_in())) +
+                               " of epoch " + std::to_string(core->owner().epoch)
+                         : " does not know of it");
+      }
+    }
+  for (const auto& [n, box] : boxes_)
+    if (const auto* p = at(n); p && p->entities())
+      for (const auto& [call, since] : p->entities()->calls())
+        if (box->machine->clock.now() - since > 5s)
+          return "call " + std::to_string(call) + " of node " + std::to_string(n) + " has no end";
   return {};
 }
 
@@ -330,6 +381,25 @@ consumer& cluster::add_consumer(bool from_followers) {
   consumers_.push_back(std::make_unique<consumer>(clients_, here, partitions(), from_followers));
   places_[here] = consumers_.back().get();
   return *consumers_.back();
+}
+
+void cluster::begin_calls() {
+  if (options_.entities && !std::exchange(calling_, true)) call_next();
+}
+
+void cluster::call_next() {
+  kernel_.after(kernel_.between(5ms, 100ms), [this] {
+    if (!calling_) return;
+    const auto& kind = entity_kinds()[kernel_.random().below(entity_kinds().size())];
+    const entities::entity_name whom{kind.name, std::string(1, static_cast<char>('a' + kernel_.random().below(5)))};
+    const auto what = ++calls_;
+    const auto node = 1 + static_cast<int>(kernel_.random().below(boxes_.size()));
+    if (runs(node))
+      box(node).run([this, node, what, whom] {
+        if (auto* p = at(node)) p->call(what, whom);
+      });
+    call_next();
+  });
 }
 
 }  // namespace troupe::sim

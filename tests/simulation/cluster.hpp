@@ -21,6 +21,7 @@ struct cluster_options {
   double drift{0.0};  ///< clocks run up to so much too fast or too slow
   bool follower_reads{true};
   bool trust_refused{true};
+  bool entities{false};  ///< of the kinds of `entity_kinds`
 };
 
 class cluster {
@@ -59,7 +60,7 @@ public:
   process* at(int node);
   machine& box(int node) { return *boxes_.at(node)->machine; }
   std::vector<int> node_numbers() const;
-  std::vector<partition_ref> partitions() const;  ///< of all topics
+  std::vector<partition_ref> partitions() const;  ///< of all topics that are not internal
 
   // -- network ----------------------------------------------------------------------------------------------
   void isolate(int node);
@@ -74,6 +75,9 @@ public:
   // -- clients ----------------------------------------------------------------------------------------------
   producer& add_producer(producer::habits);
   consumer& add_consumer(bool from_followers);
+  /// From now on entities are called from all nodes, until `stop_calls`.
+  void begin_calls();
+  void stop_calls() { calling_ = false; }
   const std::vector<std::unique_ptr<producer>>& producers() const { return producers_; }
   const std::vector<std::unique_ptr<consumer>>& consumers() const { return consumers_; }
   /// For clients that somebody else keeps: their world, a place of their own, and their letters from now on.
@@ -83,7 +87,8 @@ public:
   /// The process where the controller works; null: none, or two of which one does not know yet.
   process* controller();
 
-  /// Every node ACTIVE, every partition led with all replicas in sync, every producer done.
+  /// Every node ACTIVE, every partition led with all replicas in sync, every shard served by its one owner, every
+  /// producer and caller done.
   bool quiet();
   /// What keeps it from being quiet, for a person.
   std::string unrest();
@@ -100,6 +105,9 @@ private:
   void refuse(int node, life former, int tries);
   void bury();
   void watch();
+  void call_next();
+  std::string unrest_of(const partition_ref&, const std::string& name);
+  std::string unrest_of_entities();
 
   const cluster_options options_;
   kernel kernel_;
@@ -112,6 +120,8 @@ private:
   std::vector<std::unique_ptr<producer>> producers_;
   std::vector<std::unique_ptr<consumer>> consumers_;
   std::map<place, client*> places_;
+  operation calls_{0};
+  bool calling_{false};
   bool healed_{false};  ///< from now on whoever ends is started again
   place next_client_{first_client};
 };

@@ -7,6 +7,7 @@
 #include "actors/controller/node_messages.hpp"
 #include "actors/partition/partition.hpp"
 #include "actors/partition/replication.hpp"
+#include "runtime/entities/shard_owner.hpp"
 #include "runtime/membership/failure_detector.hpp"
 #include "runtime/raft/messages.hpp"
 
@@ -26,6 +27,19 @@ struct release_order {
   std::string kind;
   std::uint32_t shard{0};
   std::int32_t epoch{0};
+};
+
+/// A new owner asks the former one for what it had at the end of its epoch; only in a planned move is there something.
+struct shard_handover_request {
+  entities::shard_id shard;
+  std::int32_t epoch{0};  ///< of the former owner
+};
+struct shard_handover {
+  entities::shard_id shard;
+  std::int32_t epoch{0};
+  std::map<std::string, std::vector<std::uint64_t>> state;
+  std::vector<std::pair<entities::sender_id, std::uint64_t>> settled;
+  std::vector<std::pair<std::string, entities::remembered>> memory;
 };
 
 // -- clients ----------------------------------------------------------------------------------------------
@@ -78,9 +92,10 @@ struct where_reply {
 
 using letter_body =
     std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
-                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, membership::message,
-                 replica_fetch, replica_answer, produce_request, produce_reply, fetch_request, fetch_reply,
-                 latest_request, latest_reply, where_request, where_reply>;
+                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, entities::deliver,
+                 entities::answer, shard_handover_request, shard_handover, membership::message, replica_fetch,
+                 replica_answer, produce_request, produce_reply, fetch_request, fetch_reply, latest_request,
+                 latest_reply, where_request, where_reply>;
 
 struct letter {
   std::uint64_t cluster{0};  ///< which cluster the sender belongs to; 0: none yet, or a client

@@ -31,7 +31,7 @@ struct plan {
 
 struct tally {
   std::mutex mutex;
-  std::uint64_t storms{0}, bad{0}, committed{0}, messages{0}, acknowledged{0}, read{0};
+  std::uint64_t storms{0}, bad{0}, committed{0}, messages{0}, acknowledged{0}, read{0}, calls{0};
   double seconds{0};
   std::uint64_t first_bad{0};
   std::string what;
@@ -61,6 +61,7 @@ void run(const plan& p, tally& t, bool until_bad) {
       t.messages += r.messages;
       t.acknowledged += r.acknowledged;
       t.read += r.read;
+      t.calls += r.calls;
       t.seconds += r.simulated_seconds;
       if (!r.violations.empty()) {
         ++t.bad;
@@ -211,10 +212,12 @@ int main(int count, char** arguments) {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   std::printf(
       "sim: %llu storms from seed %llu, %llu bad; %.1f simulated hours in %.0f s (%.0f x real time on %u threads), "
-      "%llu messages, %llu records committed, %llu batches acknowledged; go on with --from=%llu\n",
+      "%llu messages, %llu records committed, %llu batches acknowledged, %llu calls to entities answered; go on with "
+      "--from=%llu\n",
       static_cast<unsigned long long>(t.storms), static_cast<unsigned long long>(p.from),
       static_cast<unsigned long long>(t.bad), t.seconds / 3600, took.count(), t.seconds / took.count(), p.jobs,
       static_cast<unsigned long long>(t.messages), static_cast<unsigned long long>(t.committed),
-      static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(p.from + p.seeds));
+      static_cast<unsigned long long>(t.acknowledged), static_cast<unsigned long long>(t.calls),
+      static_cast<unsigned long long>(p.from + p.seeds));
   return t.bad ? 1 : 0;
 }

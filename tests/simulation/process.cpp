@@ -133,6 +133,7 @@ void process::tick() {
     if (detector_->wakes_at() <= now()) perform(detector_->tick(now()));
     suspect(false);  // evidence gets newer while it lasts
   }
+  if (entities_) entities_->tick();
   if (++ticks_ % 2 == 0) {
     for (auto& [seat, r] : replicas_) perform(*r, r->tick(now()));
     std::set<life> unreached;
@@ -196,6 +197,7 @@ void process::registered(life as, const std::string& cluster_id) {
   disk_.cluster_id = cluster_id;
   detector_ = std::make_unique<membership::failure_detector>(as, membership::detector_settings{},
                                                              random_source{world_.ground.random()()}, now());
+  entities_ = std::make_unique<entity_host>(*this, as);
   metadata_changed();
 }
 
@@ -203,6 +205,7 @@ void process::leased() {
   if (lease_end_ == agent_.lease_end()) return;
   lease_end_ = agent_.lease_end();
   for (auto& [seat, r] : replicas_) r->leased(lease_end_);
+  if (entities_) entities_->leased(lease_end_);
 }
 
 void process::perform(membership::failure_detector::effects&& todo) {
@@ -231,6 +234,7 @@ void process::link_reset(life peer) {
   if (ended_) return;
   perform(controller_.link_broken(now(), peer, true, false));
   if (detector_) perform(detector_->link_reset(peer, now()));
+  if (entities_) entities_->link_lost(peer.node);
 }
 
 void process::refused(node_id peer) {
@@ -291,8 +295,19 @@ void process::handle(const letter& l) {
                  [&](const log_ends& m) { perform(controller_.log_ends_are(now(), m)); },
                  [&](const shard_released& m) { perform(controller_.released(now(), m)); },
                  [&](const release_order& m) {
-                   // No entity lives here: a shard is empty-handed at once.
-                   send(from.node, shard_released{agent_.self(), m.kind, m.shard, m.epoch});
+                   if (entities_) entities_->received(m);
+                 },
+                 [&](const entities::deliver& m) {
+                   if (entities_) entities_->received(m);
+                 },
+                 [&](const entities::answer& m) {
+                   if (entities_) entities_->received(m);
+                 },
+                 [&](const shard_handover_request& m) {
+                   if (entities_) entities_->received(from.node, m);
+                 },
+                 [&](const shard_handover& m) {
+                   if (entities_) entities_->received(m);
                  },
                  [&](const membership::message& m) {
                    if (detector_) perform(detector_->received(m, now()));

@@ -12,6 +12,7 @@
 #include "actors/partition/replica.hpp"
 #include "runtime/membership/failure_detector.hpp"
 #include "runtime/raft/raft.hpp"
+#include "tests/simulation/entity_host.hpp"
 #include "tests/simulation/letter.hpp"
 #include "tests/simulation/machine.hpp"
 #include "tests/simulation/network.hpp"
@@ -48,6 +49,16 @@ public:
   /// A client is told that its write is stored.
   virtual void acknowledged(const process&) = 0;
   virtual void broken(const std::string& what) = 0;
+
+  // -- entities -------------------------------------------------------------------------------------------
+  /// A node's router sends the call to the owner of `epoch`.
+  virtual void call_sent(operation, std::int32_t epoch) = 0;
+  virtual void call_ended(operation, bool answered) = 0;
+  /// The owner of `epoch` handles the call; `before`: what its entity did so far.
+  virtual void handles(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, operation,
+                       const std::vector<operation>& before) = 0;
+  /// A reply leaves the owner of `epoch`; `stopped`: which has written its state for the next one.
+  virtual void replies(node_id, const entities::shard_id&, const entity_kind&, std::int32_t epoch, bool stopped) = 0;
 };
 
 struct surroundings {
@@ -78,6 +89,8 @@ public:
   void stop();
   /// A request to the controller, if it works here.
   bool ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
+  /// A call to an entity, as from a client of this node. False: refused at once.
+  bool call(operation what, const entities::entity_name& whom) { return entities_ && entities_->call(what, whom); }
 
   // -- for checkers -----------------------------------------------------------------------------------------
   node_id id() const { return machine_.id; }
@@ -92,8 +105,11 @@ public:
   /// Whole batches in [from, end) of a replica's log, as they lie on the disk.
   result<std::vector<shared_bytes>> read(const store::log_identity&, log_offset from, log_offset end) const;
   bool ended() const { return ended_; }
+  /// nullptr: not registered yet.
+  const entity_host* entities() const { return entities_.get(); }
 
 private:
+  friend class entity_host;
   struct route {
     node_id asker{-1};
     node_id via{-1};
@@ -134,6 +150,7 @@ private:
   void add_replica(const store::log_identity&, const topic&);
   void perform(partition_replica&, partition_replica::effects&&);
   void cut(const store::log_identity&, bool restart, log_offset);
+  void tell_entities(const partition_ref&);
   assignment assignment_of(const partition_state&) const;
   void serve(const produce_request&, place client);
   void serve(const fetch_request&, place client);
@@ -153,7 +170,7 @@ private:
   std::unique_ptr<membership::failure_detector> detector_;
   std::map<store::log_identity, std::unique_ptr<partition_replica>> replicas_;
   std::map<store::log_identity, log_id> logs_;
-  std::map<store::log_identity, assignment> assigned_;
+  std::unique_ptr<entity_host> entities_;
 
   std::uint64_t next_ticket_{1};
   std::map<cluster_controller::ticket, route> routes_;

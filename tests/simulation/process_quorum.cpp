@@ -135,6 +135,7 @@ void process::metadata_changed() {
         detector_->member({id, node.node_epoch});
     }
   assign_replicas();
+  if (entities_) entities_->metadata_changed();
 }
 
 /// Brings the quorum's members to what the controller wants: its voters, and every other node as a learner.
@@ -200,7 +201,11 @@ void process::perform(cluster_controller::effects&& todo) {
                      const auto to = at->second;
                      routes_.erase(at);
                      std::visit(overloaded{
-                                    [&](registration_answer& a) { send(to.asker, std::move(a)); },
+                                    [&](registration_answer& a) {
+                                      if (const auto leader = raft_->leader(); leader && leader != machine_.id)
+                                        a.controller = *leader;
+                                      send(to.asker, std::move(a));
+                                    },
                                     [&](heartbeat_answer& a) {
                                       if (to.via.value() >= 0)
                                         send(to.via, relayed_answer{to.asker, a});

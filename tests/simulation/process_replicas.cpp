@@ -160,7 +160,10 @@ void process::perform(partition_replica& r, partition_replica::effects&& todo) {
             [&](partition_replica::send_proposal& e) {
               if (const auto leader = raft_->leader()) send(*leader, std::move(e.message));
             },
-            [&](partition_replica::committed&) { world_.watcher.committed(*this, r); },
+            [&](partition_replica::committed&) {
+              world_.watcher.committed(*this, r);
+              tell_entities({seat.topic, seat.partition});
+            },
             [&](partition_replica::tell& e) {
               for (auto& it : e.clients.produced) it.to(std::move(it.outcome));
               for (auto& it : e.clients.fetched) it.to(std::move(it.outcome));
@@ -169,11 +172,22 @@ void process::perform(partition_replica& r, partition_replica::effects&& todo) {
               static constexpr const char* names[] = {"none", "leader", "follower", "damaged", "failed", "removed"};
               tell("partition " + std::to_string(seat.partition.value()) + " is " + names[static_cast<int>(e.now)] +
                    " in epoch " + std::to_string(e.epoch.value()) + (e.why ? ": " + e.why->text : ""));
-              if (e.now == partition_replica::role::leader) world_.watcher.leads(machine_.id, seat, e.epoch);
+              if (e.now != partition_replica::role::leader) return;
+              world_.watcher.leads(machine_.id, seat, e.epoch);
+              tell_entities({seat.topic, seat.partition});
             },
         },
         effect);
   }
+}
+
+/// A message to another actor: what the replica is doing is done first.
+void process::tell_entities(const partition_ref& where) {
+  const auto topic = image_->find(where.topic);
+  if (topic && topic->internal)
+    machine_.later(0ms, [this, where] {
+      if (entities_) entities_->partition_moved(where);
+    });
 }
 
 // -- clients ------------------------------------------------------------------------------------------------------

@@ -234,10 +234,11 @@ storm_result run_storm(const storm_options& o) {
   co.min_in_sync = shape.chance(0.8) ? 2 : 1;
   co.drift = shape.chance(0.5) ? 0.09 : 0.001;
   co.trust_refused = shape.chance(0.8);
+  co.entities = shape.chance(0.5);
 
   storm_result result;
   result.shape = std::to_string(co.nodes) + " nodes, " + std::to_string(co.partitions) + " partitions, min.insync " +
-                 std::to_string(co.min_in_sync);
+                 std::to_string(co.min_in_sync) + (co.entities ? ", entities" : "");
   cluster c{co};
   if (o.tell) c.ground().on_line = [](const std::string& line) { std::printf("%s\n", line.c_str()); };
   if (!c.form()) c.judge().broken("I33: the cluster did not form: " + c.unrest());
@@ -246,6 +247,7 @@ storm_result run_storm(const storm_options& o) {
     c.add_producer({.in_flight = 1});
     c.add_consumer(false);
     c.add_consumer(true);
+    c.begin_calls();
     c.run(1s);
     weather_maker faults{c};
     faults.begin(o.length);
@@ -253,9 +255,11 @@ storm_result run_storm(const storm_options& o) {
     c.heal();
     c.run(1s);
     for (const auto& p : c.producers()) p->stop();
+    c.stop_calls();
     if (!c.run_until([&] { return c.quiet() || !c.judge().violations().empty(); }, o.recovery))
       c.judge().broken("I33: after " + std::to_string(o.recovery / 1s) + " s of peace " + c.unrest());
     c.run(1s);
+    if (co.entities) c.judge().look_at_entities();
   }
   result.violations = c.judge().violations();
   if (!result.violations.empty()) result.story.assign(c.ground().story().begin(), c.ground().story().end());
@@ -265,6 +269,7 @@ storm_result run_storm(const storm_options& o) {
   result.committed = c.judge().committed_records();
   for (const auto& p : c.producers()) result.acknowledged += p->acknowledged();
   for (const auto& r : c.consumers()) result.read += r->read();
+  result.calls = c.judge().answered_calls();
   result.simulated_seconds = std::chrono::duration<double>(c.ground().now().time_since_epoch()).count();
 #ifdef TROUPE_REMOVABLE_RULES
   removed_rule = rule::count;

@@ -23,7 +23,7 @@ struct storm_result {
   std::vector<std::string> story;  ///< the last lines, if there are violations
   std::string shape;               ///< what the seed made of the cluster
   std::uint64_t fingerprint{0};
-  std::uint64_t events{0}, messages{0}, committed{0}, acknowledged{0}, read{0};
+  std::uint64_t events{0}, messages{0}, committed{0}, acknowledged{0}, read{0}, calls{0};
   double simulated_seconds{0};
 };
 

@@ -185,5 +185,91 @@ TEST(ShardPlan, GoesByWeightAndStaysWhereItIs) {
   EXPECT_EQ(place_shards("k", first, nodes), first);
 }
 
+TEST_F(Shards, AreActiveOnceTheFormerOwnerSaysThatItKnows) {
+  settle();
+  const auto shard = one_of(2);
+  const auto former = c.life_of(2);
+  c.kill(2);  // it only stood still
+  ASSERT_FALSE(shards()[shard].active);
+  auto late = heartbeat{former, c.nodes[2].applied, c.now};
+  late.ready = true;
+  EXPECT_FALSE(c.say(late).granted);  // of before: it would go on with the shard
+  EXPECT_FALSE(shards()[shard].active);
+  c.nodes[2].up = true;
+  c.run(1s);  // granted again and again, but it serves the shard no more
+  EXPECT_EQ(c.life_of(2), former);
+  EXPECT_TRUE(shards()[shard].active);
+}
+
+struct InternalTopics : ::testing::Test {
+  cluster c{{.self = node_id{1}, .internal_topics = {{"__actors.user", 2}}}};
+  void SetUp() override {
+    c.join_all(3);
+    for (int i = 0; i < 2; ++i) c.set_isr("__actors.user", {1, 2, 3}, i);
+    c.run(1s);
+  }
+  const partition_state& shard() const { return c.partition("__actors.user", 0); }
+};
+
+TEST_F(InternalTopics, ComeByThemselvesAndGrowWithTheCluster) {
+  const auto t = c.image->find("__actors.user");
+  ASSERT_TRUE(t);
+  EXPECT_TRUE(t->internal);
+  EXPECT_EQ(t->partitions.size(), 2u);
+  EXPECT_EQ(t->settings.min_insync_replicas, 2);
+  for (const auto& p : t->partitions) {
+    EXPECT_EQ(p.replicas.size(), 3u);
+    EXPECT_EQ(p.isr.size(), 3u);
+    EXPECT_EQ(p.former, life{});
+  }
+  EXPECT_EQ(c.broken, "");
+}
+
+TEST_F(InternalTopics, ANewLeaderWaitsForTheLeaseOfTheFormerOne) {
+  const auto former = shard().leader.value();
+  const auto epoch = shard().epoch;
+  c.kill(former);
+  EXPECT_EQ(shard().epoch.value(), epoch.value() + 1);
+  EXPECT_EQ(shard().former, c.life_of(former));
+  // It was granted half a second before it fell silent at the earliest, and two seconds have passed since.
+  c.run(1200ms);
+  EXPECT_EQ(shard().former, c.life_of(former));
+  c.run(1s);
+  EXPECT_EQ(shard().former, life{});
+  EXPECT_EQ(shard().epoch.value(), epoch.value() + 1);  // the same leader, who now may act
+  EXPECT_EQ(c.broken, "");
+}
+
+TEST_F(InternalTopics, ALeaderThatGaveItsPlaceAwayIsWaitedForUntilItKnows) {
+  const auto former = shard().leader.value();
+  const auto other = former == 1 ? 2 : 1;
+  const auto third = 6 - former - other;
+  const auto before = c.now;
+  ASSERT_TRUE(c.reassign("__actors.user", {{other, former, third}}));
+  c.ask(cluster_controller::elect_preferred{{c.where("__actors.user")}});
+  ASSERT_EQ(shard().leader, node_id{other});
+  EXPECT_EQ(shard().former, c.life_of(former));
+  c.beat(former);
+  EXPECT_EQ(shard().former, life{});
+  EXPECT_EQ(c.now, before);
+}
+
+TEST_F(InternalTopics, NobodyWaitsForALifeThatIsOver) {
+  const auto former = shard().leader.value();
+  c.nodes[former].up = false;
+  c.start(former);  // its disk's lock was free
+  EXPECT_NE(shard().leader, node_id{former});
+  EXPECT_EQ(shard().former, life{});
+}
+
+TEST_F(InternalTopics, WhoLedWithoutActingIsNobodyToWaitFor) {
+  const auto first = shard().leader.value();
+  const auto former = c.life_of(first);
+  c.kill(first);
+  const auto second = shard().leader.value();
+  c.kill(second);
+  EXPECT_EQ(shard().former, former.node == shard().former.node ? former : life{});
+}
+
 }  // namespace
 }  // namespace troupe

@@ -71,6 +71,17 @@ TEST_F(NodeAgent, RegistersOnceItsDiskIsRecoveredAndRepeatsUntilItIsAnswered) {
   EXPECT_EQ(accepted[0].cluster_id, "c");
 }
 
+TEST_F(NodeAgent, AsksAtOnceWhomItIsReferredToButOnlyOnceATry) {
+  agent.recovered(now, true, {});
+  const registration_answer elsewhere{verdict::later, 7, -1, {}, node_id{3}};
+  const auto said = of<node_agent::send_registration>(agent.received(now, elsewhere));
+  ASSERT_EQ(said.size(), 1u);
+  EXPECT_EQ(said[0].to, node_id{3});
+  EXPECT_TRUE(agent.received(now, elsewhere).empty());
+  agent.tick(now + 500ms);
+  EXPECT_EQ(of<node_agent::send_registration>(agent.received(now + 500ms, elsewhere)).size(), 1u);
+}
+
 TEST_F(NodeAgent, LearnsFromTheMetadataThatItIsRegisteredWhenTheAnswerIsLost) {
   agent.recovered(now, true, {});
   learn();

@@ -22,6 +22,7 @@ partition_state whole_partition() {
   p.elr = {node_id{2}};
   p.last_known_elr = {node_id{9}};
   p.unclean_epoch = leader_epoch{2};
+  p.former = {node_id{9}, 33};
   return p;
 }
 

@@ -344,6 +344,11 @@ TEST(ShardOwner, APlannedMoveStopsFinishesWritesAndAcknowledges) {
   EXPECT_EQ(of<shard_owner::acknowledge>(o.state_written(t0)).at(0).epoch, 5);
   EXPECT_EQ(o.now_in(), state::handed_over);
   EXPECT_EQ(of<shard_owner::acknowledge>(o.hand_over(5, t0)).size(), 1u);  // the controller asks again
+  // Another controller may know nothing of it and not ask.
+  EXPECT_EQ(o.wakes_at(), t0 + 1s);
+  EXPECT_TRUE(o.tick(t0 + 999ms).empty());
+  EXPECT_EQ(of<shard_owner::acknowledge>(o.tick(t0 + 1s)).size(), 1u);
+  EXPECT_EQ(o.wakes_at(), t0 + 2s);
   EXPECT_EQ(refusal(o.deliver_at(message(3))), errc::not_leader);
   EXPECT_EQ(of<reply>(o.deliver_at(message(1))).size(), 1u);  // a repeat of what it did answer
 
