@@ -30,7 +30,7 @@ action to_each(std::vector<int> named, Do what) {
   return [named = std::move(named), what](stage& s) -> lines {
     const auto all = s.who(named);
     if (all.empty()) return {"no controller works"};
-    for (const auto n : all) what(s.play(), n);
+    for (const auto n : all) what(s.world(), n);
     return {};
   };
 }
@@ -55,7 +55,7 @@ action of_replicas(words& w, Tell what) {
     const auto nodes_now = s.who(named);
     for (const auto n : nodes_now) {
       const auto* r = s.replica(n, p);
-      auto text = !s.play().runs(n) ? "off" : r ? what(*r) : "no replica";
+      auto text = !s.world().runs(n) ? "off" : r ? what(*r) : "no replica";
       all.push_back((nodes_now.size() > 1 ? std::to_string(n) + ": " : "") + text);
     }
     return all;
@@ -91,14 +91,14 @@ std::string state_of(const partition_state& p) {
 
 std::string node_state_of(stage& s, int n) {
   static constexpr std::array names{"active", "fenced", "draining", "removed"};
-  const auto* node = s.play().judge().newest().node(node_id{n});
+  const auto* node = s.world().judge().newest().node(node_id{n});
   std::string text = node ? names[static_cast<std::size_t>(node->state)] : "unknown";
-  if (!s.play().runs(n)) return text + " (off)";
-  return s.play().box(n).paused() ? text + " (paused)" : text;
+  if (!s.world().runs(n)) return text + " (off)";
+  return s.world().box(n).paused() ? text + " (paused)" : text;
 }
 
 std::string members_of(stage& s, bool voters) {
-  auto* c = s.play().controller();
+  auto* c = s.world().controller();
   if (!c) return "no controller works";
   std::vector<int> all;
   for (const auto& m : c->quorum().members())
@@ -107,7 +107,7 @@ std::string members_of(stage& s, bool voters) {
 }
 
 std::string controller_of(stage& s) {
-  const auto* c = s.play().controller();
+  const auto* c = s.world().controller();
   return c ? number(c->id()) : "none";
 }
 
@@ -141,13 +141,13 @@ constexpr entry queries[] = {
          const auto* state = s.state(p);
          if (!state) return {"no such partition"};
          std::string text;
-         for (const auto n : s.play().node_numbers()) {
+         for (const auto n : s.world().node_numbers()) {
            const auto* r = s.replica(n, p);
            if (!r && !state->has_replica(node_id{n})) continue;
            text += (text.empty() ? "" : ", ") + std::to_string(n) + " " +
-                   (!s.play().runs(n) ? "off"
-                    : r               ? role_of(*r)
-                                      : "no replica");
+                   (!s.world().runs(n) ? "off"
+                    : r                ? role_of(*r)
+                                       : "no replica");
          }
          return {text};
        };
@@ -159,7 +159,7 @@ constexpr entry queries[] = {
          if (!state) return {"no such partition"};
          const auto n = state->leader.value();
          const auto* r = n < 0 ? nullptr : s.replica(n, p);
-         const bool serves = r && r->leads() && r->partition().epoch() == state->epoch && s.play().at(n)->has_lease();
+         const bool serves = r && r->leads() && r->partition().epoch() == state->epoch && s.world().at(n)->has_lease();
          return {serves ? std::to_string(n) : "nobody"};
        };
      }},
@@ -176,7 +176,7 @@ constexpr entry queries[] = {
      [](words&) -> action {
        return [](stage& s) -> lines {
          std::string text;
-         for (int n = 1; n <= s.play().options().nodes; ++n)
+         for (int n = 1; n <= s.world().options().nodes; ++n)
            text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + node_state_of(s, n);
          return {text};
        };
@@ -188,7 +188,7 @@ constexpr entry queries[] = {
          lines all;
          const auto nodes_now = s.who(named);
          for (const auto n : nodes_now) {
-           auto* p = s.play().at(n);
+           auto* p = s.world().at(n);
            all.push_back((nodes_now.size() > 1 ? std::to_string(n) + ": " : "") + (!p               ? "off"
                                                                                    : p->has_lease() ? "yes"
                                                                                                     : "no"));
@@ -200,7 +200,7 @@ constexpr entry queries[] = {
      [](words& w) -> action {
        auto name = w.next("a topic");
        return [name, key = w.next("a setting")](stage& s) -> lines {
-         const auto& topics = s.play().judge().newest().topics;
+         const auto& topics = s.world().judge().newest().topics;
          const auto at = topics.find(name);
          if (at == topics.end()) return {"no such topic"};
          const auto value = at->second->overrides.find(key);
@@ -219,7 +219,7 @@ constexpr entry queries[] = {
     {"violations",
      [](words&) -> action {
        return [](stage& s) {
-         const auto& all = s.play().judge().violations();
+         const auto& all = s.world().judge().violations();
          return all.empty() ? lines{"none"} : all;
        };
      }},
@@ -252,7 +252,7 @@ action read_wait(words& w) {
     if (w.take("within")) break;
   }
   return [ask, equal, text, patience = w.span()](stage& s) -> lines {
-    if (s.play().run_until([&] { return (joined(ask(s)) == text) == equal; }, patience)) return {};
+    if (s.world().run_until([&] { return (joined(ask(s)) == text) == equal; }, patience)) return {};
     return {"not so: " + joined(ask(s))};
   };
 }
@@ -322,8 +322,8 @@ constexpr entry commands[] = {
     {"new disk",
      [](words& w) -> action {
        return [n = w.node()](stage& s) -> lines {
-         if (s.play().runs(n)) return {"it still runs"};
-         s.play().replace_disk(n);
+         if (s.world().runs(n)) return {"it still runs"};
+         s.world().replace_disk(n);
          return {};
        };
      }},
@@ -335,10 +335,10 @@ constexpr entry commands[] = {
        if (w.take("from")) from = w.some_nodes();
        return [whom, from](stage& s) -> lines {
          for (const auto n : s.who(whom))
-           for (const auto m : from ? s.who(*from) : s.play().node_numbers())
+           for (const auto m : from ? s.who(*from) : s.world().node_numbers())
              if (n != m) {
-               s.play().cut(n, m);
-               s.play().cut(m, n);
+               s.world().cut(n, m);
+               s.world().cut(m, n);
              }
          return {};
        };
@@ -351,7 +351,7 @@ constexpr entry commands[] = {
        return [from, to](stage& s) -> lines {
          for (const auto n : s.who(from))
            for (const auto m : s.who(to))
-             if (n != m) s.play().cut(n, m);
+             if (n != m) s.world().cut(n, m);
          return {};
        };
      }},
@@ -359,14 +359,14 @@ constexpr entry commands[] = {
      [](words& w) -> action {
        if (w.none_left())
          return [](stage& s) -> lines {
-           s.play().net().heal_all();
+           s.world().net().heal_all();
            return {};
          };
        return [whom = w.some_nodes()](stage& s) -> lines {
          for (const auto n : s.who(whom))
-           for (const auto m : s.play().node_numbers()) {
-             s.play().net().heal(n, m);
-             s.play().net().heal(m, n);
+           for (const auto m : s.world().node_numbers()) {
+             s.world().net().heal(n, m);
+             s.world().net().heal(m, n);
            }
          return {};
        };
@@ -378,7 +378,7 @@ constexpr entry commands[] = {
        const auto to = w.node();
        const auto kilobytes = w.rate();
        return [from, to, kilobytes](stage& s) -> lines {
-         s.play().net().slow(from, to, 1000.0 * static_cast<double>(kilobytes));
+         s.world().net().slow(from, to, 1000.0 * static_cast<double>(kilobytes));
          return {};
        };
      }},
@@ -392,7 +392,7 @@ constexpr entry commands[] = {
          sky.late_max = w.span_option("late-max").value_or(50ms);
        }
        return [sky](stage& s) -> lines {
-         s.play().net().set_weather(sky);
+         s.world().net().set_weather(sky);
          return {};
        };
      }},
@@ -456,7 +456,7 @@ constexpr entry commands[] = {
        t.overrides.emplace("retention.ms", "-1");
        return [t](stage& s) {
          auto said = s.ask(cluster_controller::create_topics{{t}, false});
-         if (said.empty()) s.play().run(500ms);
+         if (said.empty()) s.world().run(500ms);
          return said;
        };
      }},
@@ -464,7 +464,7 @@ constexpr entry commands[] = {
      [](words& w) -> action {
        auto name = w.next("a name");
        return [name, seats = read_seats(w, nullptr)](stage& s) -> lines {
-         const auto& topics = s.play().judge().newest().topics;
+         const auto& topics = s.world().judge().newest().topics;
          const auto at = topics.find(name);
          if (at == topics.end()) return {"no such topic"};
          const auto count = static_cast<std::int32_t>(at->second->partitions.size() + seats.size());
@@ -548,7 +548,7 @@ constexpr entry commands[] = {
     {"tick",
      [](words& w) -> action {
        return [d = w.span()](stage& s) -> lines {
-         s.play().run(d);
+         s.world().run(d);
          return {};
        };
      }},

@@ -66,8 +66,8 @@ scenario::outcome scenario::play(const staging& how) const {
   auto set = set_;
   if (how.seed) set.cluster.seed = *how.seed;
   stage on{set};
-  auto& ground = on.play().ground();
-  const auto& violations = on.play().judge().violations();
+  auto& ground = on.world().ground();
+  const auto& violations = on.world().judge().violations();
   ground.on_line = how.told;
   outcome out;
   auto keep = [&](const std::vector<std::string>& all, std::string_view before) {

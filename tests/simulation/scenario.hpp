@@ -39,13 +39,15 @@
 /// Requests         topic NAME REPLICAS... [setting=value]...    grow NAME REPLICAS...    config NAME setting=value...
 ///                  reassign P REPLICAS    cancel P    elect P    remove N    keep N    want voters 5
 ///                  They say nothing when they are granted.
-/// Clients          produce P 10 [acks=1] [to=N] [within=D] [producer=7 sequence=0]    send ... (the same, not waited
-/// for)
-///                  answers [within=D]    read P [from=0] [at=N]    latest P [at=N]
+/// Clients          produce P 10 [acks=1] [to=N] [within=D] [producer=7 sequence=0]
+///                  send P 10 ... (the same, not waited for)    answers [within=D]
+///                  read P [from=0] [at=N]    latest P [at=N]
 ///                  load (two producers, two consumers until `peace`, as in storms)
 /// Time             tick D    wait QUERY = TEXT within D    wait QUERY != TEXT within D
 /// Queries          leader P    isr P    elr P    replicas P    epoch P    state P    roles P    role N P    log N P
-///                  end N P    watermark N P    node N    nodes    controller    quorum    voters    lease N violations
+///                  end N P    watermark N P    setting NAME min.insync.replicas
+///                  serving P (the leader by the newest metadata, if it knows and has a lease)
+///                  node N    nodes    lease N    controller    voters    quorum    violations
 /// The end          peace: all faults end, every node runs, and within 30 s everything serves again (P5)
 ///
 /// All checkers of the storms watch; what they find stands below the command during which it was found, and fails the

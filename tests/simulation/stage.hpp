@@ -25,7 +25,7 @@ public:
   explicit stage(const stage_options&);
   ~stage();
 
-  cluster& play() { return cluster_; }
+  cluster& world() { return cluster_; }
   /// Nodes as a command names them; empty: the controller is meant, and there is none.
   std::vector<int> who(const std::vector<int>& named);
   std::optional<partition_ref> find(const partition_name&);
