@@ -36,6 +36,7 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
   effects out;
   now_ = now;
   heartbeat_answer said{h.from, h.sent};
+  said.from_controller = elected_;
   const auto* node = elected_ ? image_->node(h.from.node) : nullptr;
   if (node == nullptr) {
     out.push_back(answer{from, said});

@@ -126,7 +126,7 @@ node_agent::effects node_agent::received(instant now, const heartbeat_answer& a)
   }
   // Our own moment comes back; anything else is nonsense, and no lease comes of it.
   if (a.sent > now || a.sent < began_) return out;
-  answered_at_ = std::max(answered_at_, a.sent);
+  if (a.from_controller) answered_at_ = std::max(answered_at_, a.sent);
   // From the sending on: how long the answer took, the controller does not know.
   if (a.granted) lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
   if ((a.may_stop && stage_ == stage::draining) || a.state == node_state::removed) finish(now, out);

@@ -68,6 +68,8 @@ struct heartbeat_answer {
   bool granted{false};  ///< a lease, from `sent` on
   node_state state{node_state::fenced};
   bool may_stop{false};  ///< nothing is left that another node could take
+  /// The controller says so. From anybody else it is no answer: the node goes on looking for the controller.
+  bool from_controller{false};
 };
 
 /// The node has stopped serving for good and written its clean mark: nobody has to wait for its lease.
