@@ -42,7 +42,7 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
   now_ = now;
   links_.erase(h.from);  // it lives
   heartbeat_answer said{h.from, h.sent};
-  said.heard = elected_;
+  said.from_controller = elected_;
   const auto* node = elected_ ? image_->node(h.from.node) : nullptr;
   if (node == nullptr) {
     out.push_back(answer{from, said});

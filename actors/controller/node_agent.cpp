@@ -124,7 +124,7 @@ void node_agent::beat(instant now, effects& out) {
 node_agent::effects node_agent::received(instant now, const heartbeat_answer& a) {
   effects out;
   // Whoever is cut off from the controller alone asks others at random. That they answer must not keep it from relays.
-  if (!beats() || a.to.node != self_.node || !a.heard) return out;
+  if (!beats() || a.to.node != self_.node || !a.from_controller) return out;
   if (a.to.epoch != self_.epoch && holds(rule::epoch_fences_former_life)) {
     if (a.to.epoch > self_.epoch)
       give_up({errc::fenced_epoch, "a later process of this node is part of the cluster"}, now, out);

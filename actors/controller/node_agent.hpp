@@ -25,7 +25,7 @@ public:
     std::chrono::milliseconds heartbeat_every{500};
     std::chrono::milliseconds lease{3000};
     std::chrono::milliseconds register_every{500};
-    /// Without an answer for so long, each heartbeat goes through relays as well.
+    /// Without an answer of the controller for so long, each heartbeat goes through relays as well.
     std::chrono::milliseconds relay_after{1000};
     std::size_t relays{3};
     /// A node that nobody lets go stops anyway.

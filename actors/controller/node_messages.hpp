@@ -70,8 +70,8 @@ struct heartbeat_answer {
   bool granted{false};  ///< a lease, from `sent` on
   node_state state{node_state::fenced};
   bool may_stop{false};  ///< nothing is left that another node could take
-  /// False: there is no controller where the heartbeat arrived, and nothing else here means anything.
-  bool heard{true};
+  /// The controller says so. From anybody else it is no answer: the node goes on looking for the controller.
+  bool from_controller{false};
 };
 
 /// The node has stopped serving for good and written its clean mark: nobody has to wait for its lease.

@@ -137,7 +137,10 @@ std::optional<result<read_result>> chain::read_hot(log_id id, log_offset from, c
       return result<read_result>{
           error{errc::offset_out_of_range, "offset " + std::to_string(from.value()) + " is below the start " +
                                                std::to_string(journal_.start(id).value()) + " of the log"}};
-    if (found.what == kind::gap) return result<read_result>{gap_error(id, from, found.gap_end)};
+    if (found.what == kind::gap) {
+      journal_.suspect(id, from);
+      return result<read_result>{gap_error(id, from, found.gap_end)};
+    }
     if (found.what == kind::not_loaded) return {};
     segment_no no = 0;
     const segment* s = nullptr;
@@ -193,7 +196,12 @@ result<read_result> chain::read_cold(log_id id, log_offset from, const read_limi
       return {errc::storage_damaged, "the index of segment " + to_string(name_of(found.missing)) + " is unreadable"};
     if (tries >= 100) return {errc::busy, "too many readers of old data"};
   }
-  if (found.what == kind::gap) return gap_error(id, from, found.gap_end);
+  if (found.what == kind::gap) {
+    // The index of a sealed segment is rebuilt when it is needed: only then what it lacks is known.
+    std::scoped_lock lock{mutex_};
+    journal_.suspect(id, from);
+    return gap_error(id, from, found.gap_end);
+  }
   read_result out{{}, 0, from};
   ++to_.counters.cold_reads;
   for (std::size_t i = 0; i < found.pieces.size();) {

@@ -67,9 +67,9 @@ result<scan_result> scan_segment(const segment_file& file, std::uint64_t segment
   scan_result out;
   const auto file_bytes = file.size();
   constexpr std::size_t chunk_pages = 1024;
-  std::vector<std::byte> chunk(chunk_pages * page_bytes), bytes;
   std::uint64_t page = 0;
   const auto pages = file_bytes / page_bytes;
+  std::vector<std::byte> chunk(std::min<std::uint64_t>(chunk_pages, pages) * page_bytes), bytes;
   while (page < pages) {
     const auto count = std::min<std::uint64_t>(chunk_pages, pages - page);
     const auto start = page * page_bytes;

@@ -83,7 +83,9 @@ producer::producer(client_world& w, place here, std::int64_t id, std::vector<par
 
 bool producer::done() const {
   if (retired_) return true;
-  return stopped_ && std::all_of(lines_.begin(), lines_.end(), [](const lane& l) { return l.batches.empty(); });
+  return stopped_ && std::all_of(lines_.begin(), lines_.end(), [&](const lane& l) {
+           return l.batches.empty() || world_.judge.newest().find(l.where) == nullptr;
+         });
 }
 
 void producer::make(lane& l) {

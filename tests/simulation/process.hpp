@@ -144,6 +144,7 @@ private:
   // raft
   void perform(raft::effects&&);
   void take(raft::write&);
+  void write_all();
   void take(raft::commit&);
   void take(const raft::install&);
   void metadata_changed();
@@ -204,8 +205,7 @@ private:
   std::uint64_t proposals_{0};
   std::map<std::uint64_t, std::uint64_t> batches_;  ///< proposal sequence -> the controller's batch
   std::vector<cluster_controller::voter> wanted_voters_;
-  bool changing_members_{false};
-  instant write_free_at_{};  ///< true time: when the disk is done with raft's writes so far
+  bool changing_members_{false}, writing_{false};
   instant lease_end_{};
   bool ended_{false}, verified_{false}, refuses_disk_{false};
   unsigned ticks_{0};

@@ -80,15 +80,19 @@ void node_disk::take_one() {
   stored.entries.insert(stored.entries.end(), w.entries.begin(), w.entries.end());
 }
 
-/// Writes are done one after the other, each in the time that a sync takes.
 void process::take(raft::write& w) {
-  const auto took = world_.ground.between(machine_.pace.sync_min, machine_.pace.sync_max);
-  write_free_at_ = std::max(write_free_at_, world_.ground.now()) + took;
-  const auto number = w.number;
   disk_.writing.push_back(std::move(w));
-  machine_.in(write_free_at_ - world_.ground.now(), [this, number] {
-    disk_.take_one();
-    if (!ended_) perform(raft_->written(now(), number));
+  if (!std::exchange(writing_, true)) write_all();
+}
+
+/// What waits is written together, in the time that a sync takes; what comes meanwhile waits for the next.
+void process::write_all() {
+  const auto took = world_.ground.between(machine_.pace.sync_min, machine_.pace.sync_max);
+  machine_.in(took, [this, count = disk_.writing.size(), last = disk_.writing.back().number] {
+    for (auto i = count; i > 0; --i) disk_.take_one();
+    writing_ = !disk_.writing.empty();
+    if (writing_) write_all();
+    if (!ended_) perform(raft_->written(now(), last));
   });
 }
 

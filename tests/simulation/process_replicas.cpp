@@ -129,7 +129,7 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   TROUPE_CHECK(found.ok());
   // The controller must hear of it before anybody counts on this replica, and hears it from a registration.
   const auto named = std::find(damaged_.begin(), damaged_.end(), partition_ref{seat.topic, seat.partition});
-  if (const auto state = store_->state(id); state->damaged_from && named == damaged_.end()) return found_damage();
+  if (found->damaged_from && named == damaged_.end()) return found_damage();
   auto r = std::make_unique<partition_replica>(seat, agent_.self(), t.settings, std::move(*found), both());
   r->leased(agent_.lease_end());
   replicas_.emplace(seat, std::move(r));

@@ -25,7 +25,7 @@ storm_result run_storm(const storm_options& o) {
   if (shape.chance(0.3)) ++how.min_in_sync_most;
   how.reckless = shape.chance(0.15);
   co.unclean_election = shape.chance(0.15);
-  co.segment_bytes = shape.chance(0.5) ? 1 << 20 : 64 << 10;
+  co.segment_bytes = shape.chance(0.5) ? 256 << 10 : 48 << 10;
   co.drift = shape.chance(0.5) ? 0.09 : 0.001;
   co.trust_refused = shape.chance(0.8);
   co.entities = shape.chance(0.5);

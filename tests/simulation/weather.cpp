@@ -61,12 +61,7 @@ void weather_maker::end() {
     c_.kill(n);
     c_.replace_disk(n);
   }
-  // Where nobody else is left to take its replicas, a node that was to leave stays.
-  std::vector<int> leaving;
-  for (const auto& [id, node] : c_.judge().newest().nodes)
-    if (node.leaving && node.state != node_state::removed) leaving.push_back(id.value());
-  for (const auto& p : c_.producers())
-    if (p.get() == extra_producer_ && c_.partitions_of(extra_).empty()) extra_producer_->retire();
+  if (extra_ != topic_id{} && c_.partitions_of(extra_).empty()) retire_extra_clients();
 }
 
 void weather_maker::next() {
@@ -290,16 +285,18 @@ void weather_maker::set_voters(int) {
   c_.ground().tell(std::to_string(wanted) + " voters are wanted");
 }
 
+/// Their topic is gone: nobody waits for it any more.
+void weather_maker::retire_extra_clients() {
+  if (extra_producer_) extra_producer_->retire();
+  if (extra_consumer_) extra_consumer_->retire();
+  extra_producer_ = nullptr;
+  extra_consumer_ = nullptr;
+  extra_ = {};
+}
+
 /// A second topic comes, grows and goes; who uses it notices.
 void weather_maker::extra_topic(int) {
-  if (extra_ != topic_id{} && c_.partitions_of(extra_).empty()) {
-    // Gone: nobody waits for it any more.
-    if (extra_producer_) extra_producer_->retire();
-    if (extra_consumer_) extra_consumer_->retire();
-    extra_producer_ = nullptr;
-    extra_consumer_ = nullptr;
-    extra_ = {};
-  }
+  if (extra_ != topic_id{} && c_.partitions_of(extra_).empty()) retire_extra_clients();
   if (extra_ == topic_id{}) {
     if (extras_ == 4) return;
     new_topic t;

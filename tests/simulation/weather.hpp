@@ -15,8 +15,7 @@ class weather_maker {
 public:
   struct habits {
     int nodes_max{5};
-    bool grows{false};  ///< from one node on, to `nodes_max`
-    bool deletes_disks{true};
+    bool grows{false};  ///< to `nodes_max`
     /// Logs are damaged beyond what is promised to survive: loss is allowed, where the metadata says so.
     bool reckless{false};
     /// min.insync.replicas is one of these.
@@ -25,7 +24,7 @@ public:
   weather_maker(cluster&, habits);
 
   void begin(duration length);
-  /// Before everything heals: the operator finishes what only an operator can.
+  /// Before everything heals: what only an operator can do.
   void end();
   /// How often each fault really happened, by name.
   const std::map<std::string, std::uint64_t>& happened() const { return happened_; }
@@ -53,6 +52,7 @@ private:
   bool whole_again(int n);
   // operators
   void reassign(int n), elect(int n), set_min_in_sync(int n), set_voters(int n), extra_topic(int n);
+  void retire_extra_clients();
   void join(int n), leave(int n);
   void start(int n);
 

@@ -64,7 +64,7 @@ bool weather_maker::whole_again(int n) {
 }
 
 void weather_maker::new_disk(int n) {
-  if (!habits_.deletes_disks || !may_lose_logs(n) || !may_lose_vote()) return;
+  if (!may_lose_logs(n) || !may_lose_vote()) return;
   count("new_disk");
   harmed_[n] = {c_.disk_of(n).disk, c_.disk_of(n).starts};
   c_.kill(n);
@@ -101,7 +101,7 @@ void weather_maker::flip_bits(int n) {
 
 /// A voter that is not sure of its promises must not vote. It ends, says why, and its operator brings another disk.
 void weather_maker::damage_metadata(int n) {
-  if (!habits_.deletes_disks || unreadable_.contains(n) || !may_lose_logs(n) || !may_lose_vote()) return;
+  if (unreadable_.contains(n) || !may_lose_logs(n) || !may_lose_vote()) return;
   c_.kill(n);
   const auto what = sim::damage_metadata(c_.disk_of(n), random_);
   if (what.empty()) return later(0ms, 3s, [this, n] { start(n); });

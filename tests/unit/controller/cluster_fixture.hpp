@@ -53,8 +53,7 @@ inline std::string disorder(const metadata_image& before, const metadata_image& 
       const auto& was = old->partitions[i];
       if (p.epoch < was.epoch || p.partition_epoch < was.partition_epoch) return at + "an epoch fell";
       if (p == was) continue;
-      const bool only_elr_emptied = p.partition_epoch == was.partition_epoch;  // by a lower min.insync.replicas
-      if (only_elr_emptied && (p.isr != was.isr || p.leader != was.leader)) return at + "changed under the same epoch";
+      if (p.partition_epoch == was.partition_epoch) return at + "changed under the same epoch";
       if (p.leader != was.leader && p.epoch == was.epoch) return at + "two leaders in one epoch";
       const bool replica_went =
           std::ranges::any_of(was.replicas, [&](const replica& r) { return std::ranges::count(p.replicas, r) == 0; });

@@ -43,7 +43,7 @@ protected:
     accept();
     learn();
   }
-  heartbeat_answer grant(instant sent) const { return {{node_id{2}, 20}, sent, true, node_state::active}; }
+  heartbeat_answer grant(instant sent) const { return {{node_id{2}, 20}, sent, true, node_state::active, false, true}; }
 };
 
 TEST_F(NodeAgent, RegistersOnceItsDiskIsRecoveredAndRepeatsUntilItIsAnswered) {
@@ -181,6 +181,15 @@ TEST_F(NodeAgent, WithoutAnswersHeartbeatsGoThroughThreePeersAsWell) {
   agent.received(now + 1s, grant(now + 1s));  // through a relay: the same lease
   EXPECT_EQ(agent.lease_end(), now + 4s);
   EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 1500ms)).size(), 1u);
+}
+
+// Found by a storm: a node that was removed while it was cut off went on asking the former controller, which answered.
+TEST_F(NodeAgent, AnAnswerOfAnybodyButTheControllerIsNone) {
+  serve();
+  agent.controller_is(now, node_id{1});
+  agent.tick(now + 500ms);
+  agent.received(now + 600ms, heartbeat_answer{{node_id{2}, 20}, now + 500ms});
+  EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 1s)).size(), 4u);
 }
 
 TEST_F(NodeAgent, ANewControllerAndANewSuspicionAreToldAtOnce) {

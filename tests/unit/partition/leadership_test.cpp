@@ -70,6 +70,15 @@ TEST_F(Leadership, CommitsNothingWithTooFewInSync) {
   EXPECT_TRUE(metadata({one}).committed);  // of one replica more is not asked
 }
 
+// The controller's answer to a proposal may be ahead of the metadata that raises min.insync.replicas.
+TEST_F(Leadership, CommitsNothingWithoutThoseThatTheControllerMightElect) {
+  core().configured_min_set(1);
+  a.state.elr = {two, three};
+  EXPECT_FALSE(metadata({one}).committed);
+  a.state.elr = {};
+  EXPECT_TRUE(metadata({one}).committed);
+}
+
 TEST_F(Leadership, DoesNotWaitForReplicasThatAreBeingAdded) {
   a.state.replicas = {{one, 1}, {two, 7}, {three, 7}};
   a.state.adding = {two, three};

@@ -466,6 +466,48 @@ TEST_F(Replica, WithDamageDropsItsLogFromThereAndNeitherLeadsNorAnswersUntilItIs
   EXPECT_EQ(core().current(), role::leader);
 }
 
+// Found by a storm: the damage was found when the replica started, after its node had registered without it.
+TEST_F(Replica, WithDamageThatNobodyKnowsOfItStaysOutThoughItStandsInTheIsr) {
+  found.damaged_from = log_offset{8};
+  metadata(one, 5);
+  take(core().truncated(log_offset{8}, at.now));
+  metadata(one, 6);
+  EXPECT_EQ(core().current(), role::damaged);
+  metadata(two, 7);
+  EXPECT_EQ(core().current(), role::damaged);
+  EXPECT_EQ(core().log_end().end, log_offset{8});
+}
+
+// The metadata may know of the damage before this life is registered in what the replica hears.
+TEST_F(Replica, HearsThatItStandsOutsideFromMetadataThatIsNotNewer) {
+  found.damaged_from = log_offset{8};
+  a.node_epochs[two] = 11;
+  a.state.isr = {one, three};
+  metadata(one, 5);
+  take(core().truncated(log_offset{8}, at.now));
+  a.node_epochs[two] = 12;
+  metadata();
+  a.state.isr = {one, two, three};
+  metadata(one, 5);
+  EXPECT_EQ(core().current(), role::follower);
+}
+
+TEST_F(Replica, WithDamageLeadsWhatIsLeftWhenItIsElectedAsTheBestThereIs) {
+  found.damaged_from = log_offset{8};
+  a.state.isr = {};
+  a.state.last_known_elr = {two};
+  metadata(node_id{-1}, 5);
+  EXPECT_EQ(core().log_end().end, log_offset{8});
+  EXPECT_EQ(core().log_end().last_epoch, leader_epoch{4});
+  a.state.isr = {two};
+  a.state.unclean_epoch = leader_epoch{6};
+  metadata(two, 6);
+  EXPECT_EQ(did<partition_replica::truncate>()->end, log_offset{8});
+  EXPECT_NE(core().current(), role::leader);
+  take(core().truncated(log_offset{8}, at.now));
+  EXPECT_EQ(core().current(), role::leader);
+}
+
 TEST_F(Replica, NeverComesBackFromAFailedDisk) {
   metadata(two, 5);
   produce_one();

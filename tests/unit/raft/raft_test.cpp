@@ -219,6 +219,25 @@ TEST(Raft, ARemovedVoterThatDoesNotKnowDisturbsNobody) {
   EXPECT_EQ(d[1].term(), term);
 }
 
+// Found by a storm: it asked its former leader, which led no more, for ever.
+TEST(Raft, WhoIsTaughtNoMoreForgetsWhoLed) {
+  desk d{3};
+  d.elect(1);
+  EXPECT_EQ(d.change(1, peer(3), part::learner), raft_outcome::done);
+  d.beat(1);
+  EXPECT_EQ(d[3].leader(), node_id{1});
+  d.pass(900ms);
+  d.tick(3);
+  EXPECT_EQ(d[3].leader(), node_id{1});
+  d.pass(1100ms);
+  d.tick(3);
+  EXPECT_EQ(d[3].leader(), std::nullopt);
+  EXPECT_TRUE(d.net.empty());  // it campaigns for nothing
+  d.tick(1);
+  d.elect(1);
+  EXPECT_EQ(d[3].leader(), node_id{1});
+}
+
 /// The leader dies with its change on no, one, two or all disks; a set that was decided stays, another may go.
 TEST(Raft, ALeaderMayDieAtEachStepOfAChange) {
   for (int step = 0; step < 7; ++step) {
