@@ -128,7 +128,8 @@ void log_record(const metadata_record& record, const metadata_image& before) {
     observe::log(level::info, "controller", event,
                  {{"node", r->node.id},
                   {"epoch", r->node.node_epoch},
-                  {"kafka", r->node.kafka.host + ":" + std::to_string(r->node.kafka.port)}});
+                  {"host", r->node.kafka.host},
+                  {"port", r->node.kafka.port}});
   if (const auto* r = std::get_if<topic_created>(&record))
     observe::log(level::info, "controller", event,
                  {{"topic", r->name}, {"id", r->id.text()}, {"partitions", r->partitions.size()}});

@@ -150,8 +150,10 @@ private:
         },
         [this](const refused& m) {
           if (!core_ || retired_) return;
-          observe::log(observe::level::warn, "partition", "append_refused",
-                       {{"entity", entity_}, {"end", m.end}, {"was", core_->end()}, {"why", m.why}});
+          if (const auto times = setup_.metrics ? setup_.metrics->refusals.due() : 1; times > 0)
+            observe::log(
+                observe::level::warn, "partition", "append_refused",
+                {{"entity", entity_}, {"end", m.end}, {"was", core_->end()}, {"why", m.why}, {"times", times}});
           perform(core_->refused(m.end, m.why));
           stop_when_quiet();
         },

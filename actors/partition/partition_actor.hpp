@@ -8,6 +8,7 @@
 #include <string>
 
 #include "actors/partition/partition.hpp"
+#include "runtime/observe/log.hpp"
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::produce)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::fetch)
@@ -25,12 +26,14 @@ class metrics;
 
 namespace troupe {
 
-/// What partitions count; one set for all of a node.
+/// What partitions count, and how often they complain; one set for all of a node.
 struct partition_metrics {
   explicit partition_metrics(observe::metrics&);
   observe::counter &batches, &records, &bytes;  ///< appended
   observe::counter &duplicates, &refused;       ///< batches
   observe::counter &fetches, &fetched_bytes;
+  /// A full disk refuses every batch of every partition.
+  mutable observe::seldom refusals;
 };
 
 struct partition_setup {

@@ -1,5 +1,8 @@
 #include "apps/node/node.hpp"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <atomic>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -34,11 +37,38 @@ unsigned cores_or(unsigned asked) {
   return asked != 0 ? asked : std::max(1u, std::thread::hardware_concurrency());
 }
 
+/// Takes as many descriptors as this process may have, and says how many that is. The customary 1024 protects programs
+/// that use select(); here each segment and each connection takes one.
+std::uint64_t take_descriptors() {
+  rlimit allowed{};
+  if (::getrlimit(RLIMIT_NOFILE, &allowed) != 0) return 1024;
+  const rlimit all{allowed.rlim_max, allowed.rlim_max};
+  return ::setrlimit(RLIMIT_NOFILE, &all) == 0 ? all.rlim_cur : allowed.rlim_cur;
+}
+
+/// What the store says as `key=value key="some words"`, as fields.
+std::vector<observe::field> fields_of(std::string_view text) {
+  std::vector<observe::field> out;
+  while (!text.empty()) {
+    const auto equals = text.find('=');
+    if (equals == text.npos) {
+      out.emplace_back("more", text);
+      break;
+    }
+    const bool quoted = text.substr(equals + 1).starts_with('"');
+    const auto begin = equals + (quoted ? 2 : 1);
+    const auto end = std::min(text.find(quoted ? "\" " : " ", begin), text.size() - (quoted ? 1 : 0));
+    out.emplace_back(text.substr(0, equals), text.substr(begin, end - begin));
+    text.remove_prefix(std::min(text.size(), end + (quoted ? 2 : 1)));
+  }
+  return out;
+}
+
 void log_notice(const store::notice& n) {
   const auto severity = n.severity == store::notice::level::error  ? level::error
                         : n.severity == store::notice::level::warn ? level::warn
                                                                    : level::info;
-  observe::log(severity, "store", n.event, {{"what", n.fields}});
+  observe::log(severity, "store", n.event, fields_of(n.fields));
 }
 
 void watch_store(observe::metrics& metrics, const store::log_store& log) {
@@ -106,6 +136,7 @@ struct node::state {
   std::atomic<bool> ready{false};
 
   std::optional<data_directory> directory;
+  std::uint64_t descriptors{0};
   observe::metrics metrics;
   std::shared_ptr<store::log_store> log;
   std::optional<actor_config> config;
@@ -154,6 +185,7 @@ result<void> node::state::open() {
   if (!locked) return locked.error();
   directory.emplace(std::move(*locked));
   observe::watch_process(metrics);
+  descriptors = take_descriptors();
   if (auto r = open_store(); !r) return r;
   config.emplace(cores_or(options.actor_threads));
   actors = std::make_unique<caf::actor_system>(*config);
@@ -173,7 +205,7 @@ result<void> node::state::open_store() {
   auto opened = store::log_store::open(directory->logs(), how, [this](const store::notice& n) {
     log_notice(n);
     if (n.severity == store::notice::level::error && log && log->stats().failed)
-      fail({errc::storage_failed, n.event + " " + n.fields});
+      fail({errc::storage_failed, n.event + " in the store, see above"});
   });
   if (!opened) return opened.error();
   log = std::move(*opened);
@@ -212,7 +244,18 @@ result<void> node::state::open_doors() {
   door.directory = cluster;
   door.controller = controller;
   door.metrics = &metrics;
-  door.limits.connections_max = options.connections_max;
+  // Clients must never get at the descriptors that the store needs for its next segments: it could not go on. So more
+  // than half of those that we do not need ourselves are for segments.
+  constexpr std::uint64_t own = 40;
+  const auto spare = descriptors > own ? descriptors - own : 0;
+  const auto places = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(spare * 3 / 8, 1, options.connections_max));
+  if (places < options.connections_max)
+    observe::log(level::warn, "node", "descriptors_few",
+                 {{"open_files_max", descriptors},
+                  {"connections_max", places},
+                  {"wanted", options.connections_max},
+                  {"hint", "raise the limit of open files: ulimit -n, or LimitNOFILE in a unit"}});
+  door.limits.connections_max = places;
   door.limits.connections_per_address_max = options.connections_per_address_max;
   door.limits.idle = options.connection_idle;
   door.limits.request_bytes_max = static_cast<std::uint32_t>(options.request_bytes_max);
@@ -221,10 +264,12 @@ result<void> node::state::open_doors() {
   door.topic_defaults = topic_defaults(options);
   for (auto& o : describe(options)) door.options.push_back({o.name, o.value, o.default_value, o.documentation});
   auto opened = kafka::kafka_gateway::open(std::move(door));
-  if (!opened) return opened.error();
+  if (!opened) return error{opened.error().code, opened.error().text + "; the option is --kafka"};
   kafka = std::move(*opened);
 
-  http = std::make_unique<net::http_server>(net::http_server::options{});
+  net::http_server::options web;
+  web.connections_max = std::clamp<std::size_t>(spare / 16, 1, web.connections_max);
+  http = std::make_unique<net::http_server>(web);
   http->get("/healthz", [this](const net::http_request&) {
     return failing ? net::problem(503, "a write or sync failed; the node is ending")
                    : net::http_response{.body = "ok\n"};
@@ -236,7 +281,7 @@ result<void> node::state::open_doors() {
     return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
   });
   auto bound = http->start(options.http);
-  if (!bound) return bound.error();
+  if (!bound) return error{bound.error().code, bound.error().text + "; the option is --http"};
   http_address = *bound;
   kafka->start();
   return {};

@@ -256,10 +256,11 @@ const std::vector<option>& table() {
       {"Storage", "sync-interval", time(&o::sync_interval, 1ms, 10s),
        "Time between syncs of topics with durability=interval. Others sync before they acknowledge."},
 
-      {"Limits", "io-threads", number(&o::io_threads, 0u, 256u), "Threads for client connections; 0: one per core."},
+      {"Limits", "io-threads", number(&o::io_threads, 0u, 256u),
+       "Threads for client connections; 0: one per core, at most 8."},
       {"Limits", "actor-threads", number(&o::actor_threads, 0u, 256u), "Threads for actors; 0: one per core."},
       {"Limits", "connections-max", number<std::uint32_t>(&o::connections_max, 1, 1'000'000),
-       "Most Kafka connections."},
+       "Most Kafka connections; fewer where few files may be open (ulimit -n)."},
       {"Limits", "connections-per-address-max", number<std::uint32_t>(&o::connections_per_address_max, 1, 1'000'000),
        "Most Kafka connections from one address."},
       {"Limits", "connection-idle", time(&o::connection_idle, 1s, 7 * day),

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <optional>
 
+#include "runtime/base/instant.hpp"
+
 /// One line per event, made for people and for grep:
 ///
 ///     2026-11-20T13:37:17.042Z I partition isr_shrunk entity=partition/orders/3 silent_ms=10412
@@ -139,6 +141,17 @@ void log(level l, std::string_view room, std::string_view event, std::span<const
     append_value(line, f.value);
   }
   logger().log(to_spdlog(l), spdlog::string_view_t{line.data(), line.size()});
+}
+
+std::uint64_t seldom::due() {
+  constexpr std::int64_t pause_ns = 10'000'000'000;
+  const auto now = boot_clock::now().time_since_epoch().count();
+  auto next = next_ns_.load();
+  if (now < next || !next_ns_.compare_exchange_strong(next, now + pause_ns)) {
+    held_back_.fetch_add(1);
+    return 0;
+  }
+  return 1 + held_back_.exchange(0);
 }
 
 }  // namespace troupe::observe

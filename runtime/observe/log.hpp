@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <initializer_list>
@@ -48,5 +49,16 @@ bool logs(level) noexcept;
 void log(level, std::string_view room, std::string_view event, std::initializer_list<field> fields = {});
 /// The same for fields that are put together at run time.
 void log(level, std::string_view room, std::string_view event, std::span<const field> fields);
+
+/// Says whether a repeated warning is due: the first at once, then one in ten seconds, with the number left out.
+class seldom {
+public:
+  /// How many warnings this one stands for; 0: say nothing. Thread-safe.
+  std::uint64_t due();
+
+private:
+  std::atomic<std::int64_t> next_ns_{0};
+  std::atomic<std::uint64_t> held_back_{0};
+};
 
 }  // namespace troupe::observe

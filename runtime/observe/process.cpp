@@ -34,18 +34,26 @@ double open_descriptors() {
   return std::max(count, 0);
 }
 
+double descriptors_allowed() {
+  rlimit allowed{};
+  getrlimit(RLIMIT_NOFILE, &allowed);
+  return static_cast<double>(allowed.rlim_cur);
+}
+
 }  // namespace
 
 void watch_process(metrics& registry) {
   auto& cpu = registry.counter("process_cpu_seconds_total", "CPU time of this process, user and system.");
   auto& resident = registry.gauge("process_resident_memory_bytes", "Memory of this process that is in RAM.");
   auto& descriptors = registry.gauge("process_open_fds", "Open file descriptors.");
+  auto& allowed = registry.gauge("process_max_fds", "Most file descriptors that this process may have open.");
   registry.on_collect([&, told = 0.0]() mutable {
     const double used = cpu_seconds();
     cpu.add(used - told);
     told = used;
     resident.set(resident_bytes());
     descriptors.set(open_descriptors());
+    allowed.set(descriptors_allowed());
   });
 }
 

@@ -157,6 +157,29 @@ TEST_F(BadInput, ConnectionsAboveTheBoundAreTurnedAway) {
     ASSERT_LT(std::chrono::steady_clock::now(), until) << "no place came back";
 }
 
+TEST_F(BadInput, ClientsCannotTakeTheDescriptorsThatTheStoreNeeds) {
+  node few{{"--segment-bytes=1MiB"}, {{"prlimit", "--nofile=100:100"}}};
+  EXPECT_NE(few.log().find("descriptors_few"), std::string::npos) << few.log();
+  std::deque<connection> all;
+  int served = 0;
+  for (int i = 0; i < 150; ++i) {
+    all.emplace_back(few.kafka_port());
+    served += answers(all.back()) ? 1 : 0;
+  }
+  EXPECT_GT(served, 10);
+  // Several segments while every place is taken.
+  const auto body = produce_body("t", 0, record_batch({std::string(500'000, 'x')}));
+  all.front().ask(3, 4, writer{}.i32(1).str("t").i8(1).bytes());
+  const auto end = few.metric("troupe_partition_appended_batches_total") + 10;
+  const auto until = std::chrono::steady_clock::now() + seconds{60};
+  while (few.metric("troupe_partition_appended_batches_total") < end && few.running() &&
+         std::chrono::steady_clock::now() < until)
+    all.front().ask(0, 3, body);
+  ASSERT_TRUE(few.running()) << "the store had no descriptor left";
+  EXPECT_GE(few.metric("troupe_partition_appended_batches_total"), end);
+  EXPECT_EQ(few.stop(), 0);
+}
+
 TEST_F(BadInput, WhoNeverReadsIsNotServedForEver) {
   ASSERT_EQ(kcat(n, {"-P", "-t", "big", "-p", "0"}, cities_text()).status, 0);
   auto deaf = connect();

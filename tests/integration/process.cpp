@@ -140,7 +140,8 @@ http_answer http_get(std::uint16_t port, std::string_view path) {
   return answer;
 }
 
-node::node(options more) : more_{std::move(more)}, kafka_port_{free_port()}, http_port_{free_port()} {
+node::node(options more, launcher by)
+    : more_{std::move(more)}, by_{std::move(by)}, kafka_port_{free_port()}, http_port_{free_port()} {
   start();
 }
 node::~node() {
@@ -150,8 +151,10 @@ node::~node() {
 milliseconds node::start() {
   // Each life has its own file, so that a crash in one is not overwritten by the next.
   const auto err = home_ / ("log-" + std::to_string(++life_));
-  options arguments{TROUPE_NODE, "--data-dir=" + data().string(), "--kafka=" + address(),
-                    "--http=127.0.0.1:" + std::to_string(http_port_)};
+  auto arguments = by_.command;
+  for (auto& own : {std::string{TROUPE_NODE}, "--data-dir=" + data().string(), "--kafka=" + address(),
+                    "--http=127.0.0.1:" + std::to_string(http_port_)})
+    arguments.push_back(own);
   arguments.insert(arguments.end(), more_.begin(), more_.end());
   const auto begun = steady_clock::now();
   process_.reset();

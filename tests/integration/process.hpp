@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/support/scratch.hpp"
@@ -67,7 +68,12 @@ http_answer http_get(std::uint16_t port, std::string_view path);
 class node {
 public:
   using options = std::vector<std::string>;
-  explicit node(options more = {});
+  /// A program that starts another one, as in `prlimit --nofile=100`.
+  struct launcher {
+    std::vector<std::string> command;
+  };
+  explicit node(options more = {}) : node{std::move(more), launcher{}} {}
+  node(options more, launcher by);
   ~node();
 
   std::uint16_t kafka_port() const { return kafka_port_; }
@@ -97,6 +103,7 @@ private:
 
   scratch home_;
   options more_;
+  launcher by_;
   std::uint16_t kafka_port_, http_port_;
   int life_{0};
   std::optional<child> process_;

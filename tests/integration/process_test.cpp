@@ -98,7 +98,8 @@ TEST(Process, ATakenPortIsNamed) {
                                 "--http=127.0.0.1:" + std::to_string(http)});
     EXPECT_EQ(ended.status, 1);
     const auto taken = std::to_string(kafka == n.kafka_port() ? kafka : http);
-    EXPECT_NE(ended.err.find(taken), std::string::npos) << ended.err;
+    EXPECT_NE(ended.err.find(taken + ": the port is in use by another program"), std::string::npos) << ended.err;
+    EXPECT_NE(ended.err.find(kafka == n.kafka_port() ? "--kafka" : "--http"), std::string::npos) << ended.err;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "apps/gateways/kafka/connection.hpp"
+#include "runtime/net/address.hpp"
 #include "runtime/observe/log.hpp"
 
 namespace troupe::kafka {
@@ -81,7 +82,9 @@ struct listening {
 };
 
 error trouble(const std::string& what, const endpoint& at, const boost::system::error_code& why) {
-  return {errc::system, what + " " + at.host + ":" + std::to_string(at.port) + ": " + why.message()};
+  const bool taken = why == boost::asio::error::address_in_use;
+  return {errc::system, what + " " + net::address{at.host, at.port}.text() + ": " +
+                            (taken ? "the port is in use by another program" : why.message())};
 }
 
 result<listening> listen_on(boost::asio::io_context& context, tcp::endpoint at, const endpoint& named) {
@@ -215,6 +218,12 @@ void kafka_gateway::state::accepted(std::size_t door, const boost::system::error
       // Shared, since a posted function must be copyable.
       auto guest = std::make_shared<entrance>(entrance{std::move(socket), std::move(*seat)});
       to.loop()->post([this, &to, guest] { to.take(all, std::move(guest->socket), std::move(guest->seat)); });
+    } else if (const auto times = all.refused_connections.due(); times > 0) {
+      observe::log(observe::level::warn, "kafka", "connection_refused",
+                   {{"from", from.address().to_string()},
+                    {"inside", all.door->inside()},
+                    {"hint", "all places are taken: see connections-max and connections-per-address-max"},
+                    {"times", times}});
     }
   }
   accept(door);

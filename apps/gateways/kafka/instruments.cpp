@@ -62,15 +62,4 @@ void instruments::count_error(std::int16_t code) {
   c->add();
 }
 
-std::uint64_t seldom::due() {
-  constexpr std::int64_t pause_ns = 10'000'000'000;
-  const auto now = boot_clock::now().time_since_epoch().count();
-  auto next = next_ns_.load();
-  if (now < next || !next_ns_.compare_exchange_strong(next, now + pause_ns)) {
-    held_back_.fetch_add(1);
-    return 0;
-  }
-  return 1 + held_back_.exchange(0);
-}
-
 }  // namespace troupe::kafka

@@ -49,15 +49,4 @@ private:
   std::array<std::atomic<observe::counter*>, codes_max> errors_{};
 };
 
-/// Says whether a repeated warning is due: the first at once, then one in ten seconds, with the number left out.
-class seldom {
-public:
-  /// How many warnings this one stands for; 0: say nothing. Thread-safe.
-  std::uint64_t due();
-
-private:
-  std::atomic<std::int64_t> next_ns_{0};
-  std::atomic<std::uint64_t> held_back_{0};
-};
-
 }  // namespace troupe::kafka

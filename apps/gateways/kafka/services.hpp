@@ -6,6 +6,7 @@
 #include "apps/gateways/kafka/gateway.hpp"
 #include "apps/gateways/kafka/instruments.hpp"
 #include "apps/gateways/kafka/memory_budget.hpp"
+#include "runtime/observe/log.hpp"
 
 namespace troupe::kafka {
 
@@ -23,7 +24,7 @@ struct services {
   instruments count;
   std::shared_ptr<memory_budget> requests_memory, responses_memory;
   std::shared_ptr<admission> door;
-  seldom strangers, unknown_requests, malformed_requests, accept_failures;
+  observe::seldom strangers, unknown_requests, malformed_requests, accept_failures, refused_connections;
 
   std::shared_ptr<const cluster_view> view() const { return setup.directory->view(); }
 };

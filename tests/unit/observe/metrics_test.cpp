@@ -55,7 +55,8 @@ TEST(Metrics, TheProcessIsWatched) {
   metrics m;
   watch_process(m);
   const auto text = m.text();
-  for (auto name : {"process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_open_fds "}) {
+  for (auto name :
+       {"process_cpu_seconds_total ", "process_resident_memory_bytes ", "process_open_fds ", "process_max_fds "}) {
     const auto at = text.find("\n" + std::string{name});
     ASSERT_NE(at, std::string::npos) << name;
     EXPECT_GT(std::stod(text.substr(at + 1 + std::string{name}.size())), 0) << name;
