@@ -67,6 +67,10 @@ public:
   void look_at_entities();
   std::uint64_t committed_records() const;
   std::uint64_t answered_calls() const { return answered_calls_; }
+  bool answered(operation what) const {
+    const auto at = calls_.find(what);
+    return at != calls_.end() && at->second.answered;
+  }
   const metadata_image& newest() const { return newest_; }
   /// Of the quorum, as last decided.
   const raft_members& members() const { return members_; }

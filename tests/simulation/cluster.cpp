@@ -411,20 +411,12 @@ std::string cluster::unrest_of(const partition_ref& where) {
 /// I29: every shard has one owner, which is the one that the metadata names.
 std::string cluster::unrest_of_entities() {
   if (!options_.entities) return {};
-  const auto& image = checker_.newest();
   for (const auto& kind : entity_kinds())
     for (std::uint32_t i = 0; i < kind.shards; ++i) {
       const auto name = "shard " + kind.name + "/" + std::to_string(i);
-      node_id owner{-1};
-      if (kind.keeping == entities::keeping::durable) {
-        const auto topic = image.find(kind.topic());
-        if (!topic) return kind.topic() + " does not exist";
-        owner = topic->partitions[i].leader;
-      } else {
-        const auto shards = image.shards.find(kind.name);
-        if (shards == image.shards.end()) return name + " does not exist";
-        owner = shards->second[i].owner;
-      }
+      const auto known = owner_of({kind.name, i});
+      if (!known) return name + " does not exist";
+      const auto owner = known->first;
       for (const auto& [n, box] : boxes_) {
         const auto* p = at(n);
         const auto* core = p && p->entities() ? p->entities()->owner_of({kind.name, i}) : nullptr;
@@ -476,6 +468,30 @@ void cluster::call_next() {
       });
     call_next();
   });
+}
+
+std::optional<operation> cluster::call(int node, const entities::entity_name& whom) {
+  auto* p = at(node);
+  const auto what = ++calls_;
+  return p && p->call(what, whom) ? std::optional{what} : std::nullopt;
+}
+
+std::optional<std::pair<node_id, bool>> cluster::owner_of(const entities::shard_id& shard) const {
+  const auto& image = checker_.newest();
+  for (const auto& kind : entity_kinds()) {
+    if (kind.name != shard.kind) continue;
+    if (kind.keeping == entities::keeping::durable) {
+      const auto topic = image.find(kind.topic());
+      if (!topic) return std::nullopt;
+      const auto& p = topic->partitions.at(shard.index);
+      return std::pair{p.leader, p.former.node.value() < 0};
+    }
+    const auto shards = image.shards.find(kind.name);
+    if (shards == image.shards.end()) return std::nullopt;
+    const auto& s = shards->second.at(shard.index);
+    return std::pair{s.owner, s.active};
+  }
+  return std::nullopt;
 }
 
 }  // namespace troupe::sim

@@ -89,6 +89,10 @@ public:
   /// From now on entities are called from all nodes, until `stop_calls`.
   void begin_calls();
   void stop_calls() { calling_ = false; }
+  /// One call, from `node`; nothing: it was refused at once.
+  std::optional<operation> call(int node, const entities::entity_name&);
+  /// The owner of the entity by the metadata, and whether it may handle messages already.
+  std::optional<std::pair<node_id, bool>> owner_of(const entities::shard_id&) const;
   const std::vector<std::unique_ptr<producer>>& producers() const { return producers_; }
   const std::vector<std::unique_ptr<consumer>>& consumers() const { return consumers_; }
   /// For clients that somebody else keeps: their world, a place of their own, and their letters from now on.

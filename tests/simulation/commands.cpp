@@ -111,6 +111,16 @@ std::string controller_of(stage& s) {
   return c ? number(c->id()) : "none";
 }
 
+entities::entity_name read_entity(words& w) {
+  const auto text = w.next("an entity");
+  auto whom = entities::entity_name::parse(text);
+  if (!whom) {
+    w.complain("'" + text + "' is no name of an entity: kind/key");
+    return {};
+  }
+  return *whom;
+}
+
 struct entry {
   std::string_view name;
   action (*read)(words&);
@@ -214,6 +224,22 @@ constexpr entry queries[] = {
        return [](stage& s) -> lines {
          return {"controller " + controller_of(s) + ", voters " + members_of(s, true) + ", learners " +
                  members_of(s, false)};
+       };
+     }},
+    {"owner",
+     [](words& w) -> action {
+       return [whom = read_entity(w)](stage& s) -> lines {
+         const auto owner = s.owner_of(whom);
+         if (!owner) return {"no such kind"};
+         if (owner->first.value() < 0) return {"nobody"};
+         return {number(owner->first) + (owner->second ? "" : ", not yet active")};
+       };
+     }},
+    {"done",
+     [](words& w) -> action {
+       return [whom = read_entity(w)](stage& s) -> lines {
+         const auto done = s.done_by(whom);
+         return {done ? std::to_string(*done) : "nobody serves it"};
        };
      }},
     {"violations",
@@ -537,6 +563,14 @@ constexpr entry commands[] = {
        const auto at = w.node_option("at");
        return [at, p = w.partition()](stage& s) { return s.latest(p, at); };
      }},
+    {"call",
+     [](words& w) -> action {
+       const auto times = static_cast<int>(w.number_option("times").value_or(1));
+       if (times < 1 || times > 1000) w.complain("from 1 to 1000 times");
+       const auto at = w.node_option("at");
+       const auto patience = w.span_option("within").value_or(35s);  // a call gives up after 30 s
+       return [whom = read_entity(w), times, at, patience](stage& s) { return s.call(whom, times, at, patience); };
+     }},
     {"load",
      [](words&) -> action {
        return [](stage& s) -> lines {
@@ -586,6 +620,10 @@ stage_options read_cluster(words& w) {
   if (const auto trust = w.option("trust-refused")) {
     if (*trust != "on" && *trust != "off") w.complain("trust-refused is on or off");
     c.trust_refused = *trust == "on";
+  }
+  if (const auto entities = w.option("entities")) {
+    if (*entities != "on" && *entities != "off") w.complain("entities is on or off");
+    c.entities = *entities == "on";
   }
   return o;
 }

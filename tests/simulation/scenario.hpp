@@ -28,7 +28,8 @@
 /// N is a node (2), some (1,3), `all`, or `controller`: whoever it is then. P is a partition (orders/0), D a duration
 /// (300ms, 11s, 2min, 1h, 10y). Ranges of offsets are half-open.
 ///
-/// The cluster      cluster nodes=3 [running=1] [seed=1] [drift=9%] [trust-refused=off]    first of all; forms itself
+/// The cluster      cluster nodes=3 [running=1] [seed=1] [drift=9%] [trust-refused=off] [entities=on]    first of all;
+///                  forms itself
 /// Lives            start N    kill N    cut power N    stop N    pause N    resume N    new disk N
 /// Network          isolate N [from N]    cut N -> N    heal [N]
 ///                  slow link N -> N 125kB/s    weather fair|[loss=5%] [repeat=10%] [late=20%] [late-max=700ms]
@@ -43,11 +44,13 @@
 ///                  send P 10 ... (the same, not waited for)    answers [within=D]
 ///                  read P [from=0] [at=N]    latest P [at=N]
 ///                  load (two producers, two consumers until `peace`, as in storms)
+/// Entities         call KIND/KEY [times=5] [at=N] [within=D]    with entities=on, of the kinds in entity_host.cpp
 /// Time             tick D    wait QUERY = TEXT within D    wait QUERY != TEXT within D
 /// Queries          leader P    isr P    elr P    replicas P    epoch P    state P    roles P    role N P    log N P
 ///                  end N P    watermark N P    setting NAME min.insync.replicas
 ///                  serving P (the leader by the newest metadata, if it knows and has a lease)
 ///                  node N    nodes    lease N    controller    voters    quorum    violations
+///                  owner KIND/KEY    done KIND/KEY (calls that it has done, as its owner knows)
 /// The end          peace: all faults end, every node runs, and within 30 s everything serves again (P5)
 ///
 /// All checkers of the storms watch; what they find stands below the command during which it was found, and fails the

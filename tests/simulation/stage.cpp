@@ -49,6 +49,12 @@ constexpr std::tuple kinds{kind<raft_pre_vote>{"raft_pre_vote"},
                            kind<alter_isr>{"alter_isr"},
                            kind<alter_isr_answer>{"alter_isr_answer"},
                            kind<log_ends>{"log_ends"},
+                           kind<shard_released>{"shard_released"},
+                           kind<release_order>{"release_order"},
+                           kind<entities::deliver>{"deliver"},
+                           kind<entities::answer>{"deliver_answer"},
+                           kind<shard_handover_request>{"handover_request"},
+                           kind<shard_handover>{"handover"},
                            kind<membership::message>{"membership"},
                            kind<replica_fetch>{"fetch"},
                            kind<replica_answer>{"fetch_answer"},
@@ -330,6 +336,47 @@ void stage::load() {
   cluster_.add_producer(cluster_.partitions(), {.in_flight = 1});
   cluster_.add_consumer(cluster_.partitions(), false);
   cluster_.add_consumer(cluster_.partitions(), true);
+}
+
+// -- entities -------------------------------------------------------------------------------------------------------
+
+namespace {
+std::optional<entities::shard_id> shard_of(const entities::entity_name& whom) {
+  for (const auto& kind : entity_kinds())
+    if (kind.name == whom.kind) return entities::shard_of(whom, kind.shards);
+  return std::nullopt;
+}
+}  // namespace
+
+lines stage::call(const entities::entity_name& whom, int times, std::optional<int> at, duration patience) {
+  const auto end = cluster_.ground().now() + patience;
+  int answered = 0;
+  for (int i = 0; i < times; ++i) {
+    auto node = at;
+    for (int n = 1; !node && n <= cluster_.options().nodes; ++n)
+      if (cluster_.runs(n)) node = n;
+    const auto what = node ? cluster_.call(*node, whom) : std::nullopt;
+    if (!what) return {"refused"};
+    const auto left = std::max<duration>(end - cluster_.ground().now(), duration::zero());
+    answered += cluster_.run_until([&] { return cluster_.judge().answered(*what); }, left);
+  }
+  if (answered == times) return {"answered"};
+  return {answered == 0 ? "no answer" : "answered " + std::to_string(answered) + " of " + std::to_string(times)};
+}
+
+std::optional<std::pair<node_id, bool>> stage::owner_of(const entities::entity_name& whom) const {
+  const auto shard = shard_of(whom);
+  return shard ? cluster_.owner_of(*shard) : std::nullopt;
+}
+
+std::optional<std::size_t> stage::done_by(const entities::entity_name& whom) {
+  const auto owner = owner_of(whom);
+  auto* p = owner ? cluster_.at(owner->first.value()) : nullptr;
+  const auto* core = p && p->entities() ? p->entities()->owner_of(*shard_of(whom)) : nullptr;
+  if (!core || core->now_in() != entities::shard_owner::state::active) return std::nullopt;
+  const auto& all = p->entities()->state_of(*shard_of(whom));
+  const auto did = all.find(whom.key);
+  return did == all.end() ? 0 : did->second.size();
 }
 
 lines stage::peace() {

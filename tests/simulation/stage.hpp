@@ -67,6 +67,12 @@ public:
   lines read(const partition_name&, log_offset from, std::optional<int> at);
   lines latest(const partition_name&, std::optional<int> at);
   void load();
+  /// `times` calls, one after the other; from the first node that runs, unless `at` says from where.
+  lines call(const entities::entity_name&, int times, std::optional<int> at, duration patience);
+  /// Who owns the entity; nothing: the cluster has no such kind.
+  std::optional<std::pair<node_id, bool>> owner_of(const entities::entity_name&) const;
+  /// How many calls the entity has done, as its owner knows; nothing: nobody serves it.
+  std::optional<std::size_t> done_by(const entities::entity_name&);
   lines peace();
 
 private:
