@@ -99,11 +99,8 @@ void weather_maker::strike() {
   (this->*faults[what].strike)(any());
 }
 
-/// A node that has left comes back only now and then.
 void weather_maker::start(int n) {
-  if (unreadable_.contains(n) || (c_.removed(n) && !random_.chance(0.2))) return;
-  if (c_.removed(n)) count("come back");
-  c_.start(n);
+  if (!unreadable_.contains(n) && !c_.removed(n)) c_.start(n);
 }
 
 // -- processes and machines -----------------------------------------------------------------------------------------
@@ -346,8 +343,14 @@ void weather_maker::leave(int n) {
   if (!c_.ask(cluster_controller::remove_node{node_id{n}, false})) return;
   count("leave");
   c_.ground().tell("n" + std::to_string(n) + " is to leave");
-  // Some change their mind.
-  if (random_.chance(0.2))
+  // Some change their mind, and some come back, on the disk that they left with.
+  if (random_.chance(0.3))
+    later(3s, 12s, [this, n] {
+      if (!c_.removed(n) || c_.runs(n)) return;
+      count("come back");
+      c_.start(n);
+    });
+  else if (random_.chance(0.2))
     later(500ms, 5s, [this, n] {
       if (c_.ask(cluster_controller::remove_node{node_id{n}, true})) count("stay after all");
     });
