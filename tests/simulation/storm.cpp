@@ -53,6 +53,7 @@ storm_result run_storm(const storm_options& o) {
       c.judge().broken("I33: after " + std::to_string(o.recovery / 1s) + " s of peace " + c.unrest());
     c.run(1s);
   }
+  if (c.ground().exhausted()) c.judge().broken("I33: messages without end");
   result.violations = c.judge().violations();
   if (!result.violations.empty()) result.story.assign(c.ground().story().begin(), c.ground().story().end());
   result.happened = faults.happened();
