@@ -232,6 +232,7 @@ parted:
   known.truth.resize(same);
   known.committed_in.resize(same);
   known.acknowledged = std::min(known.acknowledged, end);
+  known.blind = false;
   known.cut_at = kernel_.now();
   known.cuts.push_back({epoch, end});
 }
@@ -255,11 +256,16 @@ result<std::vector<shared_bytes>> checker::read_anywhere(const process& p, const
 void checker::compare(const process& p, const store::log_identity& seat, log_offset from, log_offset to, bool extends) {
   const partition_ref where{seat.topic, seat.partition};
   auto& known = partitions_[where];
+  if (extends) from = std::min(from, log_offset{static_cast<std::int64_t>(known.truth.size())});
   if (from >= to) return;
   const auto epoch = p.replicas().at(seat)->partition().epoch();
   const bool left_behind = epoch < known.cut_in();
   auto runs = extends ? read_anywhere(p, seat, from, to) : p.read(seat, from, to);
-  if (!runs && !extends && runs.code() == errc::storage_damaged && may_be_damaged(p.id())) return;
+  if (extends) known.blind = false;
+  if (!runs && runs.code() == errc::storage_damaged && may_be_damaged(p.id())) {
+    known.blind |= extends;
+    return;
+  }
   if (!runs)
     return broken("node " + number(p.id()) + " cannot read its committed log of " + named(where) + ": " +
                   runs.error().text);
@@ -291,6 +297,7 @@ void checker::compare(const process& p, const store::log_identity& seat, log_off
                             number(known.truth[at].epoch) + ")");
             continue;
           }
+          if (!extends && known.blind) return;
           if (!extends)
             return broken("I9: node " + number(p.id()) + " follows " + named(where) + " with a watermark above " +
                           number(next) + ", where nothing was committed");
@@ -340,6 +347,7 @@ void checker::committed(const process& p, const partition_replica& r) {
   kernel_.note(static_cast<std::uint64_t>(watermark.value()));
   const auto* leading = r.leads();
   compare(p, seat, known.watermark, watermark, leading != nullptr);
+  if (leading && partition.blind) return;
   known.watermark = watermark;
   if (!leading || epoch < partition.unclean) return;
   if (watermark > r.partition().durable_end())
@@ -491,6 +499,7 @@ void checker::client_acknowledged(const partition_ref& where, log_offset base, s
   const auto at = static_cast<std::size_t>(base.value());
   const bool there = at < known.truth.size() && known.truth[at].batch_crc == crc && known.truth[at].at == 0;
   if (!there && known.was_lost(base, {crc, 0, no_epoch})) return;
+  if (at >= known.truth.size() && known.blind) return;
   if (at >= known.truth.size())
     return broken("I1: " + named(where) + " acknowledged offset " + number(base) + ", which is not committed");
   if (known.truth[at].batch_crc != crc || known.truth[at].at != 0)
@@ -511,6 +520,7 @@ void checker::client_read(const partition_ref& where, log_offset base, const std
     const auto at = static_cast<std::size_t>(base.value()) + i;
     if ((at >= truth.size() || !(truth[at] == read[i])) && known.was_lost(base + static_cast<std::int64_t>(i), read[i]))
       continue;
+    if (at >= truth.size() && known.blind) return;
     if (at >= truth.size())
       return broken("I3: a consumer of " + named(where) + " read offset " + std::to_string(at) +
                     ", which is not committed");

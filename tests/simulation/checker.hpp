@@ -109,6 +109,9 @@ private:
     std::vector<shortening> cuts;
     instant cut_at{};
     std::set<std::tuple<log_offset, std::uint32_t, std::int32_t>> lost;
+    /// More is committed than is known: its leader's disk was damaged before anybody looked, and whoever else has it is
+    /// not there now. Looked at again with the next commit; until then who names it is believed.
+    bool blind{false};
     leader_epoch cut_in() const { return cuts.empty() ? no_epoch : cuts.back().epoch; }
     bool was_lost(log_offset at, const fact& f) const { return lost.contains({at, f.batch_crc, f.at}); }
   };

@@ -24,7 +24,7 @@ void kernel::at(instant when, event e) {
 }
 
 void kernel::run_until(instant end) {
-  while (!heap_.empty() && heap_.front().at <= end) {
+  while (!heap_.empty() && heap_.front().at <= end && !exhausted()) {
     std::pop_heap(heap_.begin(), heap_.end(), later{});
     auto next = std::move(heap_.back());
     heap_.pop_back();

@@ -38,6 +38,8 @@ public:
   void after(duration d, event e) { at(now_ + d, std::move(e)); }
   void run_until(instant);
   std::uint64_t events() const { return events_; }
+  /// So much never happens in order: messages beget messages. From then on nothing happens any more.
+  bool exhausted() const { return events_ >= events_max; }
 
   // -- the story ------------------------------------------------------------------------------------------
   /// What somebody who reads a failure wants to know. The last `story_max` lines are kept, all are fingerprinted.
@@ -51,6 +53,7 @@ public:
 
 private:
   static constexpr std::size_t story_max = 200;
+  static constexpr std::uint64_t events_max = 5'000'000;
   struct planned {
     instant at;
     std::uint64_t number;

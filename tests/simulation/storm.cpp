@@ -57,6 +57,7 @@ storm_result run_storm(const storm_options& o) {
     c.run(1s);
     if (co.entities) c.judge().look_at_entities();
   }
+  if (c.ground().exhausted()) c.judge().broken("I33: messages without end");
   result.violations = c.judge().violations();
   if (!result.violations.empty()) result.story.assign(c.ground().story().begin(), c.ground().story().end());
   result.happened = faults.happened();
