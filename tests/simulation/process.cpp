@@ -160,14 +160,23 @@ void process::send(node_id to, letter_body body) {
 void process::perform(node_agent::effects&& todo) {
   for (auto& effect : todo) {
     if (ended_) return;
+<<<<<<< HEAD
     // Whom to ask when nobody is known to lead: a voter of the newest set, or one of the seeds; each in turn.
+=======
+    // Whom to ask when nobody is known to lead: a voter of the newest set, or one of the seeds. Who was away for long
+    // may know voters of whom none leads any more.
+>>>>>>> faults
     auto any_voter = [&] {
-      std::vector<node_id> voters;
+      auto voters = world_.seeds;
       if (raft_)
         for (const auto& m : raft_->members())
           if (m.voter) voters.push_back(m.peer.node);
+<<<<<<< HEAD
       if (voters.empty()) voters = world_.seeds;
       return voters[asked_around_++ % voters.size()];
+=======
+      return voters[world_.ground.random().below(voters.size())];
+>>>>>>> faults
     };
     std::visit(overloaded{
                    [&](node_agent::send_registration& e) { send(e.to.value_or(any_voter()), e.message); },
