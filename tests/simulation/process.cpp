@@ -155,28 +155,20 @@ void process::send(node_id to, letter_body body) {
   const auto bytes = size_of(body);
   post(to.value(), bytes, std::move(body));
 }
+
 // -- node -------------------------------------------------------------------------------------------------------
 
 void process::perform(node_agent::effects&& todo) {
   for (auto& effect : todo) {
     if (ended_) return;
-<<<<<<< HEAD
-    // Whom to ask when nobody is known to lead: a voter of the newest set, or one of the seeds; each in turn.
-=======
-    // Whom to ask when nobody is known to lead: a voter of the newest set, or one of the seeds. Who was away for long
-    // may know voters of whom none leads any more.
->>>>>>> faults
+    // Whom to ask when nobody is known to lead: the seeds and the voters of the newest set, each in turn. Who was away
+    // for long may know voters of whom none leads any more.
     auto any_voter = [&] {
       auto voters = world_.seeds;
       if (raft_)
         for (const auto& m : raft_->members())
           if (m.voter) voters.push_back(m.peer.node);
-<<<<<<< HEAD
-      if (voters.empty()) voters = world_.seeds;
       return voters[asked_around_++ % voters.size()];
-=======
-      return voters[world_.ground.random().below(voters.size())];
->>>>>>> faults
     };
     std::visit(overloaded{
                    [&](node_agent::send_registration& e) { send(e.to.value_or(any_voter()), e.message); },
