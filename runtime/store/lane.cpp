@@ -25,12 +25,14 @@ bool space_watch::room_to_clean(instant now) {
   return free_ >= reserve_ / 2;
 }
 
-void space_watch::found_full(instant now) {
+void space_watch::found_full(instant now, const std::string& why) {
   std::scoped_lock lock{mutex_};
   if (full_) return;
   full_ = true;
   looked_at_ = now;
-  if (notice_) notice_({notice::level::warn, "storage_full", "free_bytes=" + std::to_string(free_.load())});
+  if (notice_)
+    notice_(
+        {notice::level::warn, "storage_full", "free_bytes=" + std::to_string(free_.load()) + " error=\"" + why + "\""});
 }
 
 void space_watch::look(instant now) {
@@ -187,7 +189,7 @@ void lane::settle(chain& chain, instant now) {
   outcome out;
   chain.settle(out);
   for (const auto& l : out.logs) {
-    if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now);
+    if (l.refused && l.refused->code == errc::storage_full) space_.found_full(now, l.refused->text);
     std::scoped_lock lock{listening_};
     auto it = listeners_.find(l.log);
     if (it == listeners_.end()) continue;

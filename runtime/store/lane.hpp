@@ -27,7 +27,7 @@ public:
   bool full(instant now);
   bool is_full() const { return full_; }
   /// A write found the disk full, whatever the numbers say.
-  void found_full(instant now);
+  void found_full(instant now, const std::string& why);
   void wrote(std::uint64_t bytes) { written_ += bytes; }
   /// May the cleaner copy? Also on a full disk, from the reserve: it gives back more than it takes, and without it a
   /// few live batches in every segment would keep the disk full for ever.

@@ -26,8 +26,9 @@ namespace fs = std::filesystem;
 error failure(errc code, const std::string& what, const std::string& path, int number) {
   return {code, what + " " + path + ": " + std::generic_category().message(number)};
 }
+/// Nothing was written, and it may go later: no space, or no descriptor left.
 bool means_full(int number) {
-  return number == ENOSPC || number == EDQUOT;
+  return number == ENOSPC || number == EDQUOT || number == EMFILE || number == ENFILE;
 }
 errc code_of(int number) {
   return means_full(number) ? errc::storage_full : errc::storage_failed;
@@ -42,7 +43,7 @@ std::shared_ptr<const int> own_descriptor(int fd) {
 
 result<void> sync_directory(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return failure(errc::storage_failed, "open", path, errno);
+  if (fd < 0) return failure(code_of(errno), "open", path, errno);
   const int failed = ::fsync(fd) ? errno : 0;
   ::close(fd);
   if (failed) return failure(errc::storage_failed, "sync of directory", path, failed);
@@ -80,6 +81,7 @@ public:
   result<void> create(std::uint64_t segment_bytes) {
     std::error_code failed;
     fs::remove_all(directory_, failed);
+    if (failed) return failure(code_of(failed.value()), "removal of", directory_, failed.value());
     if (!fs::create_directories(directory_, failed) && failed)
       return failure(code_of(failed.value()), "make directory", directory_, failed.value());
     int rc = mdb_env_create(&env_);
@@ -99,7 +101,7 @@ public:
     if (!rc) rc = mdb_env_sync(env_, 1);
     if (rc) return lmdb_failure("creation", rc);
     write_fd_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-    if (write_fd_ < 0) return failure(errc::storage_failed, "open", path_, errno);
+    if (write_fd_ < 0) return failure(code_of(errno), "open", path_, errno);
     if (auto opened = open(); !opened) return opened;
     if (auto synced = sync_directory(directory_); !synced) return synced;
     // The first segment of a chain brings its directories along.
@@ -113,7 +115,7 @@ public:
 
   result<void> open() {
     const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return failure(errc::storage_failed, "open", path_, errno);
+    if (fd < 0) return failure(code_of(errno), "open", path_, errno);
     fd_ = own_descriptor(fd);
     // What is read through it is one log among many: read-ahead would fetch the others' bytes.
     ::posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -198,6 +199,27 @@ TEST_P(Retention, AFewLiveBatchesDoNotKeepASegmentOfDeadOnes) {
   one_log thin{*store, 1, GetParam(), 2'000};
   EXPECT_EQ(thin.end(), thin_end);
   EXPECT_EQ(thin.trouble(), std::nullopt);
+}
+
+TEST_P(Retention, ASegmentThatGetsNoDescriptorIsRefusedAndComesLater) {
+  scratch_directory dir;
+  auto store = open_store(dir.path(), 1 << 20);
+  ASSERT_TRUE(store);
+  one_log log{*store, 0, GetParam(), 60'000};
+  ASSERT_TRUE(log.append().ok());
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  // Nobody gets a new one; what is open stays.
+  const rlimit none{3, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  result<void> how;
+  for (int i = 0; i < 100 && how; ++i) how = log.append();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(how.ok()) << "new segments need no descriptors";
+  EXPECT_EQ(how.code(), errc::storage_full) << how.error().text;
+  EXPECT_FALSE(store->stats().failed);
+  EXPECT_TRUE(clean_until(*store, [&] { return log.append().ok(); }));
+  EXPECT_EQ(log.trouble(), std::nullopt);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Retention, ::testing::Values(durability::group, durability::interval),
