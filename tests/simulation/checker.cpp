@@ -356,6 +356,12 @@ void checker::committed(const process& p, const partition_replica& r) {
     const auto* other = n == p.id() ? nullptr : process_of(n);
     const auto* theirs = other ? other->replica_of(where) : nullptr;
     if (!theirs || theirs->current() == partition_replica::role::removed) continue;
+    // It may have lost its seat and got another one, with an empty log, before the leader hears of it.
+    const auto* state = p.image().find(where);
+    if (!state || std::none_of(state->replicas.begin(), state->replicas.end(), [&](const replica& it) {
+          return it.node == n && it.added_at == theirs->seat().added_at;
+        }))
+      continue;
     if (theirs->partition().durable_end() < watermark)
       broken("I7: the watermark of " + named(where) + " is " + number(watermark) + ", but node " + number(n) +
              " of the maximal ISR has only " + number(theirs->partition().durable_end()) + " on disk");
