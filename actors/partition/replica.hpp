@@ -20,9 +20,8 @@ namespace troupe {
 ///     none      no leader is known, or its own log is not settled yet: serves reads below its watermark
 ///     leader    takes records, counts the followers
 ///     follower  asks the leader
-///     damaged   found damage when it started: never leads and answers no fetch, until it stands in the ISR again,
-///     having
-///               stood outside; so the registration has to name it
+///     damaged   found damage when it started, and its registration named it: leads never and answers no fetch until it
+///               has stood outside the ISR and is back in it
 ///     failed    its log lacks the right to go on (a cut below its watermark, a failed disk); until the process ends
 ///     removed   the metadata has no such seat any more: drop the log, and never open this seat again
 class partition_replica {
@@ -152,9 +151,10 @@ private:
   const store::log_identity seat_;
   const node_life self_;
   topic_settings settings_;
-  std::optional<log_offset> damaged_from_;        ///< kept until we stand in the ISR again
-  bool damage_cut_{false}, damage_known_{false};  ///< the second: we stood outside the ISR since
-  std::deque<log_offset> cuts_;                   ///< not durable yet, and where the log ends by them
+  std::optional<log_offset> damaged_from_;  ///< kept until we are back in the ISR
+  bool damage_cut_{false};
+  bool damage_known_{false};     ///< we have stood outside the ISR since
+  std::deque<log_offset> cuts_;  ///< not durable yet, and where the log ends by them
   partition_core core_;
   role role_{role::none};
   leader_epoch epoch_told_{no_epoch};
