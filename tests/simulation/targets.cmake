@@ -9,6 +9,8 @@ troupe_without_lto(troupe_simulation)
 
 file(GLOB simulation_tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cpp)
 troupe_test(simulation SOURCES ${simulation_tests} USES troupe_simulation LABELS storm TIMEOUT 900)
+# Simulated disks lie in memory: with large pages a simulation runs half as fast again.
+set_tests_properties(simulation PROPERTIES ENVIRONMENT GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
 target_compile_definitions(test_simulation PRIVATE TROUPE_SCENARIOS="${CMAKE_CURRENT_LIST_DIR}/scenarios")
 add_executable(sim ${CMAKE_CURRENT_LIST_DIR}/main.cpp)
 target_link_libraries(sim PRIVATE troupe_simulation)
