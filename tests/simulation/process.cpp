@@ -253,7 +253,11 @@ void process::handle(const letter& l) {
   std::visit(overloaded{
                  [&](const raft_message& m) { perform(raft_->step(now(), m)); },
                  [&](const registration& m) {
-                   perform(controller_.registered(now(), ticket_for({from.node, node_id{-1}}), m));
+                   // A newcomer asks anybody; who knows the controller passes it on, once.
+                   if (m.node == from.node && raft_->leader() && *raft_->leader() != machine_.id)
+                     send(*raft_->leader(), m);
+                   else
+                     perform(controller_.registered(now(), ticket_for({m.node, node_id{-1}}), m));
                  },
                  [&](const registration_answer& m) { perform(agent_.received(now(), m)); },
                  [&](const heartbeat& m) {
