@@ -349,11 +349,17 @@ void cluster_controller::say_voters(effects& out) {
     wanted.push_back(*next);
     able.erase(next);
   }
-  std::ranges::sort(wanted);
   // Who is down now, or has a new disk and cannot come in yet, may be a voter again soon: the set does not shrink for
   // it.
   std::size_t expected = 0;
   for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !node.leaving;
+  // Who leaves votes until somebody takes its place: with one of the others down, too few would be left.
+  for (const auto& v : voters_) {
+    const auto* node = image_->node(v.node);
+    if (wanted.size() < odd(expected) && node != nullptr && node->leaving && node->serves() && node->disk == v.disk)
+      wanted.push_back(v);
+  }
+  std::ranges::sort(wanted);
   while (wanted.size() > odd(expected)) {
     // Those that are down first: a set without a majority of living ones could not be reached, or not be left again.
     const auto spare = [&](const voter& v) {

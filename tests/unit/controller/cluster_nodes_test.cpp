@@ -487,6 +487,20 @@ TEST(Voters, GrowToThreeWhenThreeNodesAreActiveAndToFiveOnRequest) {
   EXPECT_EQ(c.voters->size(), 5u);
 }
 
+// Found by a storm: the set shrank to two, one of which had just lost its disk.
+TEST(Voters, ANodeThatLeavesVotesUntilSomebodyTakesItsPlace) {
+  cluster c;
+  using voter = cluster_controller::voter;
+  const auto v = [&](int id) { return voter{node_id{id}, c.nodes.at(id).disk}; };
+  c.join_all(4);
+  c.take(c.core.voters_are(c.now, {v(1), v(2), v(3)}));
+  c.kill(4);
+  EXPECT_TRUE(c.ask(cluster_controller::remove_node{node_id{2}}).items.at(0).ok());
+  EXPECT_FALSE(c.voters.has_value());
+  c.join(4);
+  EXPECT_EQ(c.voters, (std::vector{v(1), v(3), v(4)}));
+}
+
 TEST(Voters, ANodeThatLeavesOrLostItsDiskIsReplaced) {
   cluster c;
   using voter = cluster_controller::voter;
