@@ -206,9 +206,15 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
       if (p.leader != before.leader) moving.insert(before.leader);
     }
     if (p.reassigning()) {
-      // Who leaves gets into no ISR any more, so what adds it would never end.
+      // Who leaves gets into no ISR any more, so what adds it, or needs it to go on without others, would never end.
       const auto leaves = [&](node_id n) { return image->node(n) != nullptr && image->node(n)->leaving; };
       if (leaving && std::ranges::any_of(p.adding, leaves)) p = partition_plan::cancelled(p, f);
+      const auto awaited = std::ranges::find_if(p.replicas, [&](const replica& r) {
+        return leaving && leaves(r.node) && !p.in_sync(r.node) &&
+               std::ranges::find(p.removing, r.node) == p.removing.end();
+      });
+      if (awaited != p.replicas.end())
+        p = partition_plan::reassigned(p, f, plan().again(p, awaited->node, p.replicas.size() - p.removing.size()));
       p = partition_plan::completed(p, f);
     } else if (under_way < options_.reassignments_max) {
       std::optional<std::vector<node_id>> target;

@@ -361,6 +361,30 @@ bool cluster::quiet() {
   return unrest().empty();
 }
 
+std::string cluster::why_not_active(int n) const {
+  const auto& image = checker_.newest();
+  auto text = "node " + std::to_string(n) + " is not active";
+  const auto* node = image.node(node_id{n});
+  if (!node) return text + ": it was never registered";
+  text += node->state == node_state::fenced ? ": fenced" : ": draining";
+  if (node->leaving) text += ", leaving";
+  for (const auto& [name, t] : image.topics)
+    for (std::size_t i = 0; i < t->partitions.size(); ++i) {
+      const auto& p = t->partitions[i];
+      if (!p.has_replica(node_id{n})) continue;
+      text += ", holds " + name + "/" + std::to_string(i) + " with";
+      for (const auto& r : p.replicas) {
+        const auto in = [&](const std::vector<node_id>& list) {
+          return std::find(list.begin(), list.end(), r.node) != list.end();
+        };
+        text += " n" + std::to_string(r.node.value()) + (r.node == p.leader ? " leader" : "") +
+                (p.in_sync(r.node) ? " in sync" : "") + (in(p.adding) ? " added" : "") +
+                (in(p.removing) ? " removed" : "");
+      }
+    }
+  return text;
+}
+
 std::string cluster::unrest() {
   const auto& image = checker_.newest();
   auto* c = controller();
@@ -372,7 +396,7 @@ std::string cluster::unrest() {
       continue;
     }
     if (!runs(n)) return "node " + std::to_string(n) + " does not run";
-    if (!node || node->state != node_state::active) return "node " + std::to_string(n) + " is not active";
+    if (!node || node->state != node_state::active) return why_not_active(n);
     if (auto wrong = logs_wrong(*at(n)); !wrong.empty()) return wrong;
   }
   if (auto wrong = voters_wrong(*c); !wrong.empty()) return wrong;

@@ -130,6 +130,7 @@ private:
   std::string unrest_of_entities();
   void make_box(int node, bool founder);
   std::string logs_wrong(const process&) const;
+  std::string why_not_active(int node) const;
 
   const cluster_options options_;
   kernel kernel_;
