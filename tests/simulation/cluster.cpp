@@ -444,7 +444,7 @@ std::string cluster::unrest_of_entities() {
       for (const auto& [n, box] : boxes_) {
         const auto* p = at(n);
         const auto* core = p && p->entities() ? p->entities()->owner_of({kind.name, i}) : nullptr;
-        const bool serves = core && core->now_in() == entities::shard_owner::state::active;
+        const bool serves = core && p->entities()->serves({kind.name, i});
         if (serves != (owner == node_id{n}))
           return name + " belongs to node " + std::to_string(owner.value()) + ", and node " + std::to_string(n) +
                  (serves ? " serves it"

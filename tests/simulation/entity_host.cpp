@@ -259,6 +259,8 @@ void entity_host::load_from_log(const id& shard) {
   const auto end = r->partition().watermark();
   if (end < r->leads()->epoch_start() || end < r->partition().end()) return;
   const auto log = home_.read(r->seat(), log_offset{0}, end);
+  // As a replica that finds damage which nobody was told of: the next start names it.
+  if (!log && log.code() == errc::storage_damaged) return home_.found_damage();
   if (!log) return;
   const auto epoch = *s.loading;
   s.loading.reset();
@@ -310,6 +312,11 @@ void entity_host::append(const id& shard, core::token token, entity_record recor
 const shard_owner* entity_host::owner_of(const id& shard) const {
   const auto at = seats_.find(shard);
   return at == seats_.end() ? nullptr : at->second.owner.get();
+}
+
+bool entity_host::serves(const id& shard) const {
+  const auto at = seats_.find(shard);
+  return at != seats_.end() && at->second.owner->now_in() == core::state::active && !at->second.loading;
 }
 
 const std::map<std::string, std::vector<operation>>& entity_host::state_of(const id& shard) const {

@@ -49,6 +49,8 @@ public:
 
   // -- for checkers -----------------------------------------------------------------------------------------
   const entities::shard_owner* owner_of(const entities::shard_id&) const;
+  /// It is active here, and its state is loaded.
+  bool serves(const entities::shard_id&) const;
   /// What the entities of a shard did, as its present activation knows.
   const std::map<std::string, std::vector<operation>>& state_of(const entities::shard_id&) const;
   /// Calls without an end, and when they were made by this node's clock.
