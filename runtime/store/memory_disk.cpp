@@ -7,6 +7,7 @@ namespace troupe::store {
 namespace {
 /// A segment that is filled costs no copies; a huge one that is not costs no memory.
 constexpr std::uint64_t reserve_max = 4 << 20;
+constexpr std::uint64_t sector_bytes = 512;
 }  // namespace
 
 class memory_segment final : public segment_file {
@@ -20,19 +21,35 @@ public:
                                const std::function<void(byte_span)>& fill) override {
     std::scoped_lock lock{disk_.mutex_};
     const auto stored = stored_bytes(size);
-    if (disk_.used() + stored > disk_.capacity_) return {errc::storage_full, "no space for " + path_};
     // Some pages of the tree come first, more or fewer.
     auto& bytes = file_->bytes;
-    const auto before = bytes.size(), start = before + (sequence % 3) * page_bytes;
-    bytes.resize(start + page_head_bytes + stored);
-    fill(byte_span{bytes}.subspan(start + page_head_bytes));
-    const auto failure = std::exchange(disk_.fail_append_, errc{});
-    if (failure == errc::storage_full) {
-      bytes.resize(before);
-      return {failure, "no space for " + path_};
+    const auto start = file_->end + (sequence % 3) * page_bytes, end = start + page_head_bytes + stored;
+    auto [failed, written] = std::exchange(disk_.fail_append_, {});
+    auto kept = end;
+    if (failed != errc{}) kept = start + static_cast<std::uint64_t>(static_cast<double>(end - start) * written);
+    // A disk that gets full writes short.
+    const auto most = bytes.size() + (disk_.capacity_ - std::min(disk_.capacity_, disk_.used()));
+    if (kept > most) {
+      failed = errc::storage_full;
+      kept = most;
     }
-    for (auto page = start / page_bytes; page < bytes.size() / page_bytes; ++page) file_->dirty.push_back(page);
-    if (failure != errc{}) return {failure, "write to " + path_ + " failed"};
+    if (failed == errc{}) {
+      bytes.resize(std::max<std::size_t>(bytes.size(), end));
+      fill(byte_span{bytes}.subspan(start + page_head_bytes, stored));
+    } else {
+      std::vector<std::byte> all(end - start);
+      fill(byte_span{all}.subspan(page_head_bytes));
+      kept = std::max(start, kept - kept % sector_bytes);
+      bytes.resize(std::max<std::size_t>(bytes.size(), kept == start ? 0 : kept));
+      std::copy_n(all.begin(), kept - start, bytes.begin() + static_cast<std::ptrdiff_t>(start));
+    }
+    file_->mark_dirty(file_->end);
+    if (failed == errc::storage_full) {
+      void_block(start + page_head_bytes);
+      return {failed, "no space for " + path_};
+    }
+    file_->end = bytes.size();
+    if (failed != errc{}) return {failed, "write to " + path_ + " failed"};
     return start + page_head_bytes;
   }
 
@@ -78,25 +95,52 @@ public:
   }
 
 private:
+  /// As on a real disk: a block whose commit failed must not be found there later.
+  void void_block(std::uint64_t position) {
+    auto& bytes = file_->bytes;
+    if (position >= bytes.size()) return;
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(position),
+                std::min<std::size_t>(block_header_bytes, bytes.size() - position), std::byte{0});
+  }
+
   memory_disk& disk_;
   const std::string path_;
   std::shared_ptr<memory_disk::file> file_;
 };
 
+void memory_disk::file::mark_dirty(std::uint64_t from) {
+  while (!dirty.empty() && dirty.back() >= from / page_bytes) dirty.pop_back();
+  for (auto page = from / page_bytes; page * page_bytes < bytes.size(); ++page) dirty.push_back(page);
+}
+
 void memory_disk::cut_power(random_source& random, double survives) {
+  constexpr double torn = 0.25;
   std::scoped_lock lock{mutex_};
   for (auto& [name, old] : files_) {
     auto fresh = std::make_shared<file>(*old);  // who still holds the old one does no harm
+    auto& bytes = fresh->bytes;
     auto end = fresh->synced;
-    for (auto page : fresh->dirty) {
+    const auto lose = [&](std::uint64_t at, std::uint64_t count) {
+      if (at < bytes.size())
+        std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), std::min<std::size_t>(count, bytes.size() - at),
+                    std::byte{0});
+    };
+    const auto keep = [&](std::uint64_t at, std::uint64_t count) {
+      end = std::max<std::size_t>(end, std::min<std::size_t>(bytes.size(), at + count));
+    };
+    for (const auto page : fresh->dirty) {
       const auto at = page * page_bytes;
-      if (random.chance(survives))
-        end = std::max(end, at + page_bytes);
-      else
-        std::fill_n(fresh->bytes.begin() + static_cast<std::ptrdiff_t>(at), page_bytes, std::byte{0});
+      if (random.chance(survives)) {
+        keep(at, page_bytes);
+      } else if (random.chance(torn)) {
+        for (std::uint64_t sector = 0; sector < page_bytes; sector += sector_bytes)
+          random.chance(0.5) ? keep(at + sector, sector_bytes) : lose(at + sector, sector_bytes);
+      } else {
+        lose(at, page_bytes);
+      }
     }
-    fresh->bytes.resize(end);
-    fresh->synced = end;
+    bytes.resize(end);
+    fresh->end = fresh->synced = end;
     fresh->dirty.clear();
     old = std::move(fresh);
   }
@@ -124,6 +168,7 @@ bool memory_disk::cut(const segment_name& name, std::uint64_t bytes) {
   if (it == files_.end() || bytes >= it->second->bytes.size()) return false;
   it->second->bytes.resize(bytes);
   it->second->synced = std::min<std::size_t>(it->second->synced, bytes);
+  it->second->end = std::min<std::size_t>(it->second->end, bytes);
   std::erase_if(it->second->dirty, [&](std::uint64_t page) { return (page + 1) * page_bytes > bytes; });
   return true;
 }
@@ -146,7 +191,7 @@ result<std::unique_ptr<segment_file>> memory_disk::create(const segment_name& na
   auto made = std::make_shared<file>();
   made->bytes.reserve(std::min<std::uint64_t>(segment_bytes, reserve_max));
   made->bytes.resize(2 * page_bytes);  // where LMDB has its meta pages
-  made->synced = made->bytes.size();
+  made->end = made->synced = made->bytes.size();
   files_[name] = made;
   return std::unique_ptr<segment_file>{std::make_unique<memory_segment>(*this, name, made)};
 }

@@ -9,17 +9,18 @@
 
 /// Twins of the disk for tests and simulation: same seams, memory underneath, faults on demand. Segments look like
 /// LMDB's files: a block starts 16 bytes into a page, pages of other content lie between. What was not synced may be
-/// lost page by page. Thread-safe, and deterministic for one thread.
+/// lost, page by page and within a page sector by sector. Thread-safe, and deterministic for one thread.
 namespace troupe::store {
 
 class memory_disk final : public segment_device {
 public:
   // -- faults -------------------------------------------------------------------------------------------
-  /// The power fails: each page written since its last sync survives with probability `survives`. Files that are open
-  /// belong to the former life: use them no more.
+  /// The power fails: each page written since its last sync survives with probability `survives`; of some of the others
+  /// a few sectors do. Files that are open belong to the former life: use them no more.
   void cut_power(random_source&, double survives);
-  /// The next write fails with this; storage_full leaves the block's bytes behind, as a half-done commit may.
-  void fail_next_append(errc code) { fail_append_ = code; }
+  /// The next write fails with this when so much of it (0 to 1) is in the file. After storage_full the same place is
+  /// written again, as by LMDB.
+  void fail_next_append(errc code, double written = 1) { fail_append_ = {code, written}; }
   void fail_next_sync() { fail_sync_ = true; }
   void set_capacity(std::uint64_t bytes) { capacity_ = bytes; }
   /// Flips one bit of the segment's blocks (or index).
@@ -42,19 +43,25 @@ public:
   /// A segment only grows, so what a cut can take are pages behind the last sync.
   struct file {
     std::vector<std::byte> bytes;
+    std::size_t end{0};                ///< where the next block goes; behind it lies what a full disk left of one
     std::size_t synced{0};             ///< so many of them
     std::vector<std::uint64_t> dirty;  ///< pages behind, rising
     std::vector<std::byte> index;
+    void mark_dirty(std::uint64_t from);
   };
 
 private:
   friend class memory_segment;
+  struct failure {
+    errc code{};
+    double written{1};
+  };
   std::uint64_t used() const;
 
   mutable std::mutex mutex_;
   std::map<segment_name, std::shared_ptr<file>> files_;
   std::uint64_t capacity_{UINT64_MAX};
-  errc fail_append_{};
+  failure fail_append_;
   bool fail_sync_{false};
 };
 

@@ -452,10 +452,19 @@ constexpr entry commands[] = {
      }},
     {"fail sync",
      [](words& w) { return to_each(w.some_nodes(), [](cluster& c, int n) { c.box(n).disk.fail_next_sync(); }); }},
+    {"fail write",
+     [](words& w) {
+       auto whom = w.some_nodes();
+       const auto written = w.take("after") ? w.share() : 1;
+       return to_each(std::move(whom),
+                      [written](cluster& c, int n) { c.box(n).disk.fail_next_append(errc::storage_failed, written); });
+     }},
     {"fill disk",
      [](words& w) {
-       return to_each(w.some_nodes(),
-                      [](cluster& c, int n) { c.box(n).disk.set_capacity(c.box(n).disk.used_bytes()); });
+       auto whom = w.some_nodes();
+       const auto left = static_cast<std::uint64_t>(w.take("but") ? std::max<std::int64_t>(w.number(), 0) : 0);
+       return to_each(std::move(whom),
+                      [left](cluster& c, int n) { c.box(n).disk.set_capacity(c.box(n).disk.used_bytes() + left); });
      }},
     {"free disk",
      [](words& w) {

@@ -4,30 +4,12 @@
 #include <functional>
 #include <variant>
 
-#include "actors/controller/node_messages.hpp"
+#include "actors/node/node_letter.hpp"
 #include "actors/partition/partition.hpp"
-#include "actors/partition/replication.hpp"
 #include "runtime/entities/shard_owner.hpp"
-#include "runtime/membership/failure_detector.hpp"
-#include "runtime/raft/messages.hpp"
 
 /// Everything that travels between simulated processes, and between them and clients.
 namespace troupe::sim {
-
-/// A heartbeat that a peer passes on, and the answer on its way back.
-struct relayed {
-  heartbeat message;
-};
-struct relayed_answer {
-  node_id asker;
-  heartbeat_answer message;
-};
-/// The controller wants a shard back.
-struct release_order {
-  std::string kind;
-  std::uint32_t shard{0};
-  std::int32_t epoch{0};
-};
 
 /// A new owner asks the former one for what it had at the end of its epoch; only in a planned move is there something.
 struct shard_handover_request {

@@ -36,7 +36,8 @@
 /// Letters          lose KIND [from N] [to N]    hold KIND [from N] [to N]    lose nothing    release [twice]
 ///                  KIND is a name in stage.cpp (alter_isr, heartbeat_answer, ...), or `raft`: all of raft's. What is
 ///                  held arrives when it is released, and from then on nothing is held.
-/// Disks, clocks    slow disk N 1s..4s    fail sync N    fill disk N    free disk N    drift N +9%    wall N -1h
+/// Disks, clocks    slow disk N 1s..4s    fail sync N    fail write N [after 40%]    fill disk N [but 6000]
+///                  free disk N    drift N +9%    wall N -1h
 /// Requests         topic NAME REPLICAS... [setting=value]...    grow NAME REPLICAS...    config NAME setting=value...
 ///                  reassign P REPLICAS    cancel P    elect P    remove N    keep N    want voters 5
 ///                  They say nothing when they are granted.

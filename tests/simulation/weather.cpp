@@ -147,17 +147,24 @@ void weather_maker::slow_disk(int n) {
 }
 
 void weather_maker::io_error(int n) {
-  count("io_error");
-  c_.ground().tell("the next sync of n" + std::to_string(n) + " fails");
-  c_.box(n).disk.fail_next_sync();
+  if (random_.chance(0.5)) {
+    count("failed sync");
+    c_.ground().tell("the next sync of n" + std::to_string(n) + " fails");
+    c_.box(n).disk.fail_next_sync();
+  } else {
+    const auto percent = random_.below(101);
+    count(percent == 100 ? "failed write" : "short write");
+    c_.ground().tell("the next write of n" + std::to_string(n) + " fails after " + std::to_string(percent) + "%");
+    c_.box(n).disk.fail_next_append(errc::storage_failed, static_cast<double>(percent) / 100);
+  }
   later(1s, 6s, [this, n] { start(n); });
 }
 
-/// Nothing more fits, until somebody makes room.
+/// Nothing more fits, or only a part of the next block, until somebody makes room.
 void weather_maker::full_disk(int n) {
   count("full_disk");
   c_.ground().tell("full disk n" + std::to_string(n));
-  c_.box(n).disk.set_capacity(c_.box(n).disk.used_bytes());
+  c_.box(n).disk.set_capacity(c_.box(n).disk.used_bytes() + random_.below(3) * random_.below(20'000));
   later(500ms, 6s, [this, n] { c_.box(n).disk.set_capacity(UINT64_MAX); });
 }
 

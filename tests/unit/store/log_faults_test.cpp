@@ -99,6 +99,38 @@ TEST(LogFaults, FullDiskRefusesAndGoesOnWhereTheLogEnds) {
   EXPECT_FALSE(b.counters.failed);
 }
 
+TEST(LogFaults, WhatAFullDiskTookOfABlockIsWrittenOverAndNeverFound) {
+  for (const double written : {0.0, 0.2, 0.6, 1.0}) {
+    for (const bool again : {false, true}) {
+      bench b;
+      b.append(b.logs[0], make_batches(0, 3));
+      b.disk.fail_next_append(errc::storage_full, written);
+      EXPECT_EQ(b.append(b.logs[0], make_batches(3, 9, 2000)).logs.at(0).refused->code, errc::storage_full);
+      if (again) {
+        EXPECT_EQ(b.append(b.logs[0], make_batches(3, 1)).logs.at(0).end, log_offset{4});
+      }
+      b.start();
+      EXPECT_EQ(b.c->state(b.logs[0])->end, log_offset{again ? 4 : 3}) << written;
+      EXPECT_FALSE(b.c->state(b.logs[0])->damaged_from) << written;
+    }
+  }
+}
+
+TEST(LogFaults, ABlockThatFailedInTheMiddleIsForgotten) {
+  for (const double written : {0.0, 0.2, 0.6, 1.0}) {
+    bench b;
+    b.append(b.logs[0], make_batches(0, 3));
+    b.disk.fail_next_append(errc::storage_failed, written);
+    EXPECT_EQ(b.append(b.logs[0], make_batches(3, 1, 3500)).logs.at(0).refused->code, errc::storage_failed);
+    b.counters.failed = false;
+    b.start();
+    const auto state = b.c->state(b.logs[0]);
+    EXPECT_EQ(state->end, log_offset{written < 1 ? 3 : 4}) << written;
+    EXPECT_FALSE(state->damaged_from) << written;
+    EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u);
+  }
+}
+
 TEST(LogFaults, BelowTheReserveBatchesAreRefusedButTrimsGoOn) {
   bench b;
   b.append(b.logs[0], make_batches(0, 3));
@@ -147,19 +179,21 @@ TEST(LogFaults, AFailedWriteOrSyncIsTheEndOfAllWriting) {
 }
 
 TEST(LogFaults, TornTailIsForgottenWithoutCallingItDamage) {
-  bench b;
-  b.append(b.logs[0], make_batches(0, 3));
-  b.disk.fail_next_sync();  // written, not synced, never acknowledged
-  b.append(b.logs[0], make_batches(3, 3, 9000));
-  random_source none{1};
-  b.disk.cut_power(none, 0.5);
-  b.counters.failed = false;
-  b.start();
-  const auto state = b.c->state(b.logs[0]);
-  EXPECT_LE(state->end, log_offset{6});
-  EXPECT_GE(state->end, log_offset{3});
-  EXPECT_FALSE(state->damaged_from);
-  EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u);
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    bench b;
+    b.append(b.logs[0], make_batches(0, 3));
+    b.disk.fail_next_sync();  // written, not synced, never acknowledged
+    b.append(b.logs[0], make_batches(3, 3, 9000));
+    random_source random{seed};
+    b.disk.cut_power(random, 0.2 * static_cast<double>(random.below(6)));
+    b.counters.failed = false;
+    b.start();
+    const auto state = b.c->state(b.logs[0]);
+    EXPECT_LE(state->end, log_offset{6}) << "seed " << seed;
+    EXPECT_GE(state->end, log_offset{3}) << "seed " << seed;
+    EXPECT_FALSE(state->damaged_from) << "seed " << seed;
+    EXPECT_EQ(b.readable(b.logs[0], make_batches(0, 3)), 3u) << "seed " << seed;
+  }
 }
 
 TEST(LogFaults, AnUnfinishedCheckpointDoesNotReplaceWhatItWasMadeOf) {
