@@ -39,10 +39,10 @@ struct controller_reply {
   cluster_controller::outcome what;
 };
 
-using node_message = std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed,
-                                  relayed_answer, farewell, alter_isr, alter_isr_answer, log_ends, shard_released,
-                                  release_order, controller_request, controller_reply, membership::message,
-                                  replica_fetch, replica_answer>;
+using node_message =
+    std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
+                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, controller_request,
+                 controller_reply, membership::message, replica_fetch, replica_answer>;
 
 struct node_letter {
   /// Of the sender; empty: its disk was never in a cluster. What comes from another cluster is for nobody here.

@@ -323,9 +323,14 @@ bool cluster::form() {
 }
 
 bool cluster::ask(cluster_controller::request what, std::function<void(const cluster_controller::outcome&)> answer) {
-  auto* c = controller();
+  auto* asked = controller();
+  if (!asked) return false;
+  // Any node will do.
+  if (const auto other = 1 + static_cast<int>(kernel_.random().below(boxes_.size()));
+      runs(other) && !box(other).paused())
+    asked = at(other);
   if (!answer) answer = [](const cluster_controller::outcome&) {};
-  return c && c->ask(std::move(what), std::move(answer));
+  return asked->ask(std::move(what), std::move(answer));
 }
 
 std::string cluster::voters_wrong(const process& c) const {

@@ -102,7 +102,7 @@ public:
   /// The process where the controller works; null: none, or two of which one does not know yet.
   process* controller();
 
-  /// To where the controller works; false: nowhere, and nobody will answer.
+  /// To any node, while a controller works; false: none does, and nobody will answer.
   bool ask(cluster_controller::request, std::function<void(const cluster_controller::outcome&)> = {});
 
   /// Every node that has not left ACTIVE, as many voters as are wanted, every partition led with all replicas in sync,

@@ -191,8 +191,8 @@ void entity_host::perform(const id& shard, core::effects&& todo) {
               });
             },
             [&](core::acknowledge& e) {
-              if (const auto controller = home_.raft_->leader())
-                home_.send(*controller, shard_released{home_.self(), shard.kind, shard.index, e.epoch});
+              home_.perform(home_.core_->to_controller(home_.now(),
+                                                       shard_released{home_.self(), shard.kind, shard.index, e.epoch}));
             },
             [&](core::drop&) {
               s.state.clear();

@@ -74,10 +74,10 @@ struct where_reply {
 
 using letter_body =
     std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
-                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, entities::deliver,
-                 entities::answer, shard_handover_request, shard_handover, membership::message, replica_fetch,
-                 replica_answer, produce_request, produce_reply, fetch_request, fetch_reply, latest_request,
-                 latest_reply, where_request, where_reply>;
+                 farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, controller_request,
+                 controller_reply, entities::deliver, entities::answer, shard_handover_request, shard_handover,
+                 membership::message, replica_fetch, replica_answer, produce_request, produce_reply, fetch_request,
+                 fetch_reply, latest_request, latest_reply, where_request, where_reply>;
 
 struct letter {
   std::uint64_t cluster{0};  ///< which cluster the sender belongs to; 0: none yet, or a client

@@ -25,12 +25,6 @@ node_agent::options agent_options(const machine& m, const node_disk& d) {
   return o;
 }
 
-cluster_controller::options controller_options(const surroundings& w, node_id self) {
-  auto o = w.controller;
-  o.self = self;
-  return o;
-}
-
 /// Bytes on the wire, roughly: slow links care.
 std::size_t size_of(const letter_body& body) {
   if (const auto* answer = std::get_if<replica_answer>(&body)) {
@@ -52,15 +46,45 @@ std::size_t size_of(const letter_body& body) {
 
 }  // namespace
 
+/// Tells the checkers what happens inside the core.
+class process::watching final : public node_core::witness {
+public:
+  explicit watching(process& p) : p_{p} {}
+
+  void applied(const raft_entry& e, const metadata_image& after) override { world().applied(p_.id(), e, after); }
+  void sends(const raft_message& m) override {
+    if (std::holds_alternative<raft_vote>(m.body)) return world().voted(m.from, m.term, m.from);
+    const auto* reply = std::get_if<raft_vote_reply>(&m.body);
+    if (reply && reply->granted) world().voted(m.from, m.term, m.to);
+  }
+  void leads(raft_term term) override {
+    p_.tell("leads the quorum in term " + std::to_string(term.value()));
+    world().leads_quorum(p_.id(), term);
+  }
+  void leads_no_more(raft_term) override { p_.tell("leads the quorum no more"); }
+  void quorum_stops(const std::string& why) override {
+    world().broken("n" + std::to_string(p_.id().value()) + " raft stops: " + why);
+  }
+  void controls() override { world().controls(p_); }
+  void hears(const heartbeat& m) override { world().heard(p_, m); }
+  void hears(const farewell& m) override { world().said_farewell(p_, m.from); }
+  void link_broken(life peer, bool reset) override { world().link_broken(p_, peer, reset); }
+  void proposes(const std::vector<metadata_record>& records) override { world().decides(p_, records); }
+  void notes(const cluster_controller::noted& e) override {
+    static constexpr const char* names[] = {"registered", "fenced",    "active",        "draining",
+                                            "removed",    "no_leader", "possible_loss", "shard_move_given_up"};
+    p_.tell(std::string{"controller: "} + names[static_cast<int>(e.what)] + " node " + std::to_string(e.node.value()) +
+            (e.where ? " partition " + std::to_string(e.where->index.value()) : ""));
+  }
+
+private:
+  observer& world() { return p_.world_.watcher; }
+  process& p_;
+};
+
 // -- life ---------------------------------------------------------------------------------------------------
 
-process::process(surroundings& w, machine& m, node_disk& d, bool founder)
-    : world_{w},
-      machine_{m},
-      disk_{d},
-      image_{std::make_shared<const metadata_image>()},
-      controller_{controller_options(w, m.id), controller{controller_defaults{}, [&w] { return w.ground.new_id(); }}},
-      agent_{agent_options(m, d), random_source{w.ground.random()()}, m.clock.now()} {
+process::process(surroundings& w, machine& m, node_disk& d, bool founder) : world_{w}, machine_{m}, disk_{d} {
   auto opened = simulated_store::open(w.ground, m, w.store, [this](const store::notice& n) {
     if (n.severity != store::notice::level::info) tell("store " + n.event + " " + n.fields);
   });
@@ -72,23 +96,27 @@ process::process(surroundings& w, machine& m, node_disk& d, bool founder)
   store_->on_failure = [this] { end("the disk failed"); };
 
   const raft_peer self{m.id, d.disk};
-  if (founder && !d.stored.hard && !d.stored.snapshot) {
-    auto snapshot = std::make_shared<raft_snapshot>();
-    snapshot->members = {{self, true}};
-    d.stored.snapshot = std::move(snapshot);
-  }
+  if (founder && !d.stored.hard && !d.stored.snapshot)
+    d.stored.snapshot = std::make_shared<raft_snapshot>(node_core::founding(self));
   if (auto sound = raft::sound(self, d.stored); !sound) {
     refuses_disk_ = true;
     end("raft cannot start: " + sound.error().text);
     return;
   }
-  if (d.stored.snapshot) take(raft::install{d.stored.snapshot});
-  raft_ = std::make_unique<class raft>(self, w.raft, d.stored, random_source{w.ground.random()()}, now());
+  node_core::options o;
+  o.agent = agent_options(m, d);
+  o.raft = w.raft;
+  o.controller = w.controller;
+  o.topics = controller{controller_defaults{}, [&w] { return w.ground.new_id(); }};
+  o.seeds = w.seeds;
+  o.snapshot_every = 200;
+  witness_ = std::make_unique<watching>(*this);
+  core_ = std::make_unique<node_core>(std::move(o), d.stored, *witness_, random_source{w.ground.random()()}, now());
 
   verify_logs();
   // Every log here is `group`: what was acknowledged is on the disk whatever ended the former life.
-  perform(agent_.recovered(now(), true, damaged_));
-  tick();
+  perform(core_->recovered(now(), true, damaged_));
+  if (!ended_) machine_.later(50ms, [this] { tick(); });
 }
 
 process::~process() {
@@ -106,31 +134,12 @@ void process::tell(const std::string& line) const {
 }
 
 void process::stop() {
-  perform(agent_.stop(now()));
+  perform(core_->stop(now()));
 }
 
 void process::tick() {
   if (ended_) return;
-  perform(raft_->tick(now()));
-  perform(agent_.controller_is(now(), raft_->leader()));
-  if (ended_) return;
-  perform(agent_.tick(now()));
-  if (raft_->leads()) {
-    if (const auto heard = raft_->majority_contact(now()))
-      controller_.quorum_heard(*heard);
-    else
-      controller_.handing_over();
-  }
-  perform(controller_.tick(now()));
-  tend_members();
-  if (detector_) {
-    if (const auto since = agent_.without_lease_since(now()))
-      detector_->lease_missing(*since);
-    else
-      detector_->lease_held();
-    if (detector_->wakes_at() <= now()) perform(detector_->tick(now()));
-    suspect(false);  // evidence gets newer while it lasts
-  }
+  perform(core_->tick(now()));
   if (entities_) entities_->tick();
   if (++ticks_ % 2 == 0) {
     for (auto& [seat, r] : replicas_) perform(*r, r->tick(now()));
@@ -138,15 +147,14 @@ void process::tick() {
     for (const auto& [seat, r] : replicas_)
       if (const auto leader = r->out_of_reach())
         if (const auto* node = image_->node(*leader)) unreached.insert({*leader, node->node_epoch});
-    agent_.cannot_reach({unreached.begin(), unreached.end()});
+    core_->cannot_reach({unreached.begin(), unreached.end()});
   }
   if (ticks_ % 20 == 0) say_log_ends();
-  leased();
   if (!ended_) machine_.later(50ms, [this] { tick(); });
 }
 
 void process::post(place to, std::size_t bytes, letter_body body) {
-  letter l{hash_of(disk_.cluster_id), agent_.self(), std::move(body)};
+  letter l{hash_of(disk_.cluster_id), self(), std::move(body)};
   l.from.node = machine_.id;
   world_.net.send(machine_.id.value(), to, bytes, [&w = world_, to, l = std::move(l)] { w.deliver(to, l); });
 }
@@ -156,37 +164,31 @@ void process::send(node_id to, letter_body body) {
   post(to.value(), bytes, std::move(body));
 }
 
-// -- node -------------------------------------------------------------------------------------------------------
+// -- the node's core ------------------------------------------------------------------------------------------
 
-void process::perform(node_agent::effects&& todo) {
+void process::perform(node_core::effects&& todo) {
   for (auto& effect : todo) {
     if (ended_) return;
-    // Whom to ask when nobody is known to lead: the seeds and the voters of the newest set, each in turn. Who was away
-    // for long may know voters of whom none leads any more.
-    auto any_voter = [&] {
-      auto voters = world_.seeds;
-      if (raft_)
-        for (const auto& m : raft_->members())
-          if (m.voter) voters.push_back(m.peer.node);
-      return voters[asked_around_++ % voters.size()];
-    };
     std::visit(overloaded{
-                   [&](node_agent::send_registration& e) { send(e.to.value_or(any_voter()), e.message); },
-                   [&](node_agent::send_heartbeat& e) {
-                     if (e.via)
-                       send(*e.via, relayed{e.message});
-                     else
-                       send(e.to.value_or(any_voter()), e.message);
-                   },
-                   [&](node_agent::send_farewell& e) { send(e.to.value_or(any_voter()), e.message); },
-                   [&](node_agent::accepted& e) { registered(e.as, e.cluster_id); },
-                   [&](node_agent::write_mark& e) {
+                   [&](node_core::write& e) { keep(std::move(e.what)); },
+                   [&](node_core::send& e) { std::visit([&](auto& m) { send(e.to, std::move(m)); }, e.message); },
+                   [&](node_core::metadata& e) { metadata_changed(e.image); },
+                   [&](node_core::registered& e) { registered(e.as, e.cluster_id); },
+                   [&](node_core::leased& e) { leased(e.until); },
+                   [&](node_core::write_mark& e) {
                      machine_.in(machine_.pace.sync_max, [this, epoch = e.node_epoch] {
                        disk_.clean_mark = epoch;
-                       perform(agent_.marked(now()));
+                       perform(core_->marked(now()));
                      });
                    },
-                   [&](node_agent::end_process& e) { end(e.why ? e.why->text : "stopped in order"); },
+                   [&](node_core::answer& e) {
+                     const auto at = asked_.find(e.to);
+                     if (at == asked_.end()) return;
+                     const auto told = std::move(at->second);
+                     asked_.erase(at);
+                     told(std::move(e.what));
+                   },
+                   [&](node_core::end& e) { end(e.why ? e.why->text : "stopped in order"); },
                },
                effect);
   }
@@ -195,57 +197,64 @@ void process::perform(node_agent::effects&& todo) {
 void process::registered(life as, const std::string& cluster_id) {
   tell("is registered as epoch " + std::to_string(as.epoch));
   disk_.cluster_id = cluster_id;
+  member_ = true;
   world_.watcher.came(*this, damaged_, disk_.starts == 1);
-  detector_ = std::make_unique<membership::failure_detector>(as, membership::detector_settings{},
-                                                             random_source{world_.ground.random()()}, now());
   entities_ = std::make_unique<entity_host>(*this, as);
-  metadata_changed();
 }
 
-void process::leased() {
-  if (lease_end_ == agent_.lease_end()) return;
-  lease_end_ = agent_.lease_end();
-  for (auto& [seat, r] : replicas_) r->leased(lease_end_);
-  if (entities_) entities_->leased(lease_end_);
+void process::metadata_changed(const std::shared_ptr<const metadata_image>& image) {
+  image_ = image;
+  assign_replicas();
+  if (entities_) entities_->metadata_changed();
+  if (!ended_) perform(core_->told(now(), *image));
 }
 
-void process::perform(membership::failure_detector::effects&& todo) {
-  for (auto& effect : todo) {
-    if (ended_) return;
-    std::visit(overloaded{
-                   [&](membership::failure_detector::send& e) { send(e.to, std::move(e.message)); },
-                   [&](membership::failure_detector::raised& e) {
-                     if (e.suspicion.why == membership::cause::gone)
-                       perform(raft_->peer_gone(now(), e.suspicion.subject.node));
-                     suspect(true);
-                   },
-                   [&](membership::failure_detector::cleared&) { suspect(false); },
-               },
-               effect);
-  }
+void process::leased(instant until) {
+  for (auto& [seat, r] : replicas_) r->leased(until);
+  if (entities_) entities_->leased(until);
 }
 
-void process::suspect(bool at_once) {
-  std::vector<node_agent::suspicion> all;
-  for (const auto& s : detector_->suspicions()) all.push_back({s.subject, static_cast<suspicion_cause>(s.why), s.when});
-  perform(agent_.suspects(now(), std::move(all), at_once));
+void node_disk::take_one() {
+  const auto w = std::move(writing.front());
+  writing.pop_front();
+  if (w.snapshot) stored.snapshot = w.snapshot;
+  if (w.hard) stored.hard = w.hard;
+  if (w.cut_from) std::erase_if(stored.entries, [&](const raft_entry& e) { return e.index >= *w.cut_from; });
+  if (w.drop_before) std::erase_if(stored.entries, [&](const raft_entry& e) { return e.index < *w.drop_before; });
+  stored.entries.insert(stored.entries.end(), w.entries.begin(), w.entries.end());
+}
+
+void process::keep(raft::write&& w) {
+  disk_.writing.push_back(std::move(w));
+  if (!std::exchange(writing_, true)) write_all();
+}
+
+/// What waits is written together, in the time that a sync takes; what comes meanwhile waits for the next.
+void process::write_all() {
+  const auto took = world_.ground.between(machine_.pace.sync_min, machine_.pace.sync_max);
+  machine_.in(took, [this, count = disk_.writing.size(), last = disk_.writing.back().number] {
+    for (auto i = count; i > 0; --i) disk_.take_one();
+    writing_ = !disk_.writing.empty();
+    if (writing_) write_all();
+    if (!ended_) perform(core_->written(now(), last));
+  });
+}
+
+bool process::ask(cluster_controller::request what, std::function<void(cluster_controller::outcome)> answer) {
+  if (ended_) return false;
+  asked_.emplace(next_ticket_, std::move(answer));
+  perform(core_->asked(now(), next_ticket_++, std::move(what)));
+  return true;
 }
 
 void process::link_reset(life peer) {
   if (ended_) return;
-  world_.watcher.link_broken(*this, peer, true);
-  perform(controller_.link_broken(now(), peer, true, false));
-  if (detector_) perform(detector_->link_reset(peer, now()));
+  perform(core_->link_lost(now(), peer, true));
   if (entities_) entities_->link_lost(peer.node);
 }
 
 void process::refused(node_id peer) {
-  if (ended_) return;
-  if (const auto* node = image_->node(peer)) {
-    world_.watcher.link_broken(*this, {peer, node->node_epoch}, false);
-    perform(controller_.link_broken(now(), {peer, node->node_epoch}, false, true));
-  }
-  if (detector_) perform(detector_->connect_refused(peer, now()));
+  if (!ended_) perform(core_->refused(now(), peer));
 }
 
 // -- letters ----------------------------------------------------------------------------------------------------
@@ -262,48 +271,9 @@ void process::handle(const letter& l) {
   if (l.cluster != 0 && mine != 0 && l.cluster != mine) return;
   const auto from = l.from;
   std::visit(overloaded{
-                 [&](const raft_message& m) { perform(raft_->step(now(), m)); },
-                 [&](const registration& m) {
-                   perform(controller_.registered(now(), ticket_for({from.node, node_id{-1}}), m));
-                 },
-                 [&](const registration_answer& m) { perform(agent_.received(now(), m)); },
-                 [&](const heartbeat& m) {
-                   world_.watcher.heard(*this, m);
-                   perform(controller_.heard(now(), ticket_for({m.from.node, node_id{-1}}), m));
-                 },
-                 [&](const heartbeat_answer& m) {
-                   perform(agent_.received(now(), m));
-                   leased();
-                 },
-                 [&](const relayed& m) {
-                   // From the node itself: on to the controller. Passed on already: it is for us.
-                   if (m.message.from.node == from.node && raft_->leader() && *raft_->leader() != machine_.id)
-                     send(*raft_->leader(), m);
-                   else {
-                     world_.watcher.heard(*this, m.message);
-                     perform(controller_.heard(now(), ticket_for({m.message.from.node, from.node}), m.message));
-                   }
-                 },
-                 [&](const relayed_answer& m) {
-                   if (m.asker == machine_.id) {
-                     perform(agent_.received(now(), m.message));
-                     leased();
-                   } else {
-                     send(m.asker, m.message);
-                   }
-                 },
-                 [&](const farewell& m) {
-                   world_.watcher.said_farewell(*this, m.from);
-                   perform(controller_.said_farewell(now(), m));
-                 },
-                 [&](const alter_isr& m) {
-                   perform(controller_.isr_asked(now(), ticket_for({from.node, node_id{-1}}), m));
-                 },
                  [&](const alter_isr_answer& m) {
                    if (auto* r = replica_of(m.where)) perform(*r, r->received(m, both()));
                  },
-                 [&](const log_ends& m) { perform(controller_.log_ends_are(now(), m)); },
-                 [&](const shard_released& m) { perform(controller_.released(now(), m)); },
                  [&](const release_order& m) {
                    if (entities_) entities_->received(m);
                  },
@@ -318,9 +288,6 @@ void process::handle(const letter& l) {
                  },
                  [&](const shard_handover& m) {
                    if (entities_) entities_->received(m);
-                 },
-                 [&](const membership::message& m) {
-                   if (detector_) perform(detector_->received(m, now()));
                  },
                  [&](const replica_fetch& m) {
                    // A fetch names the follower's seat; ours is another of the same partition.
@@ -345,7 +312,11 @@ void process::handle(const letter& l) {
                    }
                    post(from.node.value(), 100, reply);
                  },
-                 [&](const auto&) {},  // answers to clients do not come here
+                 [](const produce_reply&) {},
+                 [](const fetch_reply&) {},
+                 [](const latest_reply&) {},
+                 [](const where_reply&) {},  // answers to clients do not come here
+                 [&](const auto& m) { perform(core_->received(now(), from, node_message{m})); },
              },
              l.body);
 }

@@ -7,19 +7,16 @@
 #include <string>
 #include <vector>
 
-#include "actors/controller/cluster_controller.hpp"
-#include "actors/controller/node_agent.hpp"
+#include "actors/node/node_core.hpp"
 #include "actors/partition/replica.hpp"
-#include "runtime/membership/failure_detector.hpp"
-#include "runtime/raft/raft.hpp"
 #include "tests/simulation/entity_host.hpp"
 #include "tests/simulation/letter.hpp"
 #include "tests/simulation/machine.hpp"
 #include "tests/simulation/network.hpp"
 #include "tests/simulation/simulated_store.hpp"
 
-/// One node process: the cores, and the shell that joins them. The shell decides nothing; what it does here, CAF actors
-/// do in the product.
+/// One node process: the node's core, its replicas and entities, and the shell around them. The shell decides nothing;
+/// what it does here, CAF actors do in the product.
 namespace troupe::sim {
 
 class process;
@@ -98,19 +95,19 @@ public:
   void refused(node_id peer);
   /// SIGTERM.
   void stop();
-  /// A request to the controller, if it works here.
+  /// A request to the controller, wherever that is.
   bool ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
   /// A call to an entity, as from a client of this node. False: refused at once.
   bool call(operation what, const entities::entity_name& whom) { return entities_ && entities_->call(what, whom); }
 
   // -- for checkers -----------------------------------------------------------------------------------------
   node_id id() const { return machine_.id; }
-  life self() const { return agent_.self(); }
-  const class raft& quorum() const { return *raft_; }
-  const metadata_image& image() const { return *image_; }
-  const cluster_controller& controller_core() const { return controller_; }
-  const node_agent& agent() const { return agent_; }
-  bool has_lease() const { return agent_.has_lease(machine_.clock.now()); }
+  life self() const { return core_ ? core_->self() : life{machine_.id, -1}; }
+  const class raft& quorum() const { return core_->quorum(); }
+  const metadata_image& image() const { return *core_->image(); }
+  const cluster_controller& controller_core() const { return core_->the_controller(); }
+  const node_agent& agent() const { return core_->agent(); }
+  bool has_lease() const { return agent().has_lease(machine_.clock.now()); }
   const std::map<store::log_identity, std::unique_ptr<partition_replica>>& replicas() const { return replicas_; }
   partition_replica* replica_of(const partition_ref&) const;
   /// Whole batches in [from, end) of a replica's log, as they lie on the disk.
@@ -127,11 +124,8 @@ public:
 
 private:
   friend class entity_host;
-  struct route {
-    node_id asker{-1};
-    node_id via{-1};
-  };
   class ear;
+  class watching;
 
   instant now() const { return machine_.clock.now(); }
   moment both() const { return {machine_.clock.now(), machine_.clock.wall()}; }
@@ -141,28 +135,13 @@ private:
   void tell(const std::string& line) const;
   void end(const std::string& why);
 
-  // raft
-  void perform(raft::effects&&);
-  void take(raft::write&);
+  // the node's core
+  void perform(node_core::effects&&);
+  void keep(raft::write&&);
   void write_all();
-  void take(raft::commit&);
-  void take(const raft::install&);
-  void metadata_changed();
-  void form_cluster();
-  void take_snapshot();
-  void tend_members();
-  void show_vote(const raft_message&);
-
-  // controller
-  void perform(cluster_controller::effects&&);
-  cluster_controller::ticket ticket_for(route);
-
-  // node
-  void perform(node_agent::effects&&);
-  void perform(membership::failure_detector::effects&&);
+  void metadata_changed(const std::shared_ptr<const metadata_image>&);
   void registered(life as, const std::string& cluster_id);
-  void leased();
-  void suspect(bool at_once);
+  void leased(instant until);
 
   // replicas
   void verify_logs();
@@ -186,30 +165,21 @@ private:
   machine& machine_;
   node_disk& disk_;
   std::shared_ptr<simulated_store> store_;
-  std::unique_ptr<class raft> raft_;
-  std::shared_ptr<const metadata_image> image_;
-  cluster_controller controller_;
-  node_agent agent_;
-  std::unique_ptr<membership::failure_detector> detector_;
+  std::unique_ptr<node_core::witness> witness_;
+  std::unique_ptr<node_core> core_;
+  /// As told to replicas and entities.
+  std::shared_ptr<const metadata_image> image_ = std::make_shared<const metadata_image>();
   std::map<store::log_identity, std::unique_ptr<partition_replica>> replicas_;
   std::map<store::log_identity, log_id> logs_;
   std::unique_ptr<entity_host> entities_;
   std::map<topic_id, topic_settings> settings_;
   std::vector<partition_ref> damaged_;
 
-  std::uint64_t next_ticket_{1};
-  std::map<cluster_controller::ticket, route> routes_;
-  std::map<cluster_controller::ticket, std::function<void(cluster_controller::outcome)>> asked_;
-  std::optional<meta_offset> no_op_;  ///< while this node leads the quorum
-  raft_client proposer_;
-  std::uint64_t proposals_{0};
-  std::map<std::uint64_t, std::uint64_t> batches_;  ///< proposal sequence -> the controller's batch
-  std::vector<cluster_controller::voter> wanted_voters_;
-  bool changing_members_{false}, writing_{false};
-  instant lease_end_{};
+  node_core::ticket next_ticket_{1};
+  std::map<node_core::ticket, std::function<void(cluster_controller::outcome)>> asked_;
+  bool writing_{false}, member_{false};
   bool ended_{false}, verified_{false}, refuses_disk_{false};
   unsigned ticks_{0};
-  std::size_t asked_around_{0};
 };
 
 }  // namespace troupe::sim

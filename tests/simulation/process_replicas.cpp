@@ -65,7 +65,7 @@ void process::found_damage() {
 }
 
 void process::assign_replicas() {
-  if (!detector_) return;
+  if (!member_) return;
   const auto me = machine_.id;
   std::set<store::log_identity> seats;
   std::set<topic_id> changed;
@@ -101,7 +101,7 @@ void process::assign_replicas() {
 /// Logs of seats that went while this node was away. Only once the metadata is newer than this life: what was given to
 /// a former life is then in it, or gone for good.
 void process::drop_strangers() {
-  if (ended_ || agent_.at() < node_agent::stage::serving) return;
+  if (ended_ || agent().at() < node_agent::stage::serving) return;
   std::vector<log_id> gone;
   for (const auto& log : store_->logs())
     if (!logs_.contains(log.identity)) gone.push_back(log.id);
@@ -110,7 +110,7 @@ void process::drop_strangers() {
 
 /// Nobody is known to have everything: the controller waits to hear who has most.
 void process::say_log_ends() {
-  log_ends mine{agent_.self(), {}};
+  log_ends mine{self(), {}};
   for (const auto& [seat, r] : replicas_) {
     const auto* state = image_->find(partition_ref{seat.topic, seat.partition});
     if (!state || state->leader.value() >= 0 || !state->isr.empty() || !state->elr.empty()) continue;
@@ -118,7 +118,7 @@ void process::say_log_ends() {
     if (std::find(asked.begin(), asked.end(), machine_.id) != asked.end()) mine.ends.push_back(r->log_end());
   }
   if (mine.ends.empty()) return;
-  if (const auto leader = raft_->leader()) send(*leader, std::move(mine));
+  perform(core_->to_controller(now(), std::move(mine)));
 }
 
 void process::add_replica(const store::log_identity& seat, const topic& t) {
@@ -130,8 +130,8 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   // The controller must hear of it before anybody counts on this replica, and hears it from a registration.
   const auto named = std::find(damaged_.begin(), damaged_.end(), partition_ref{seat.topic, seat.partition});
   if (found->damaged_from && named == damaged_.end()) return found_damage();
-  auto r = std::make_unique<partition_replica>(seat, agent_.self(), t.settings, std::move(*found), both());
-  r->leased(agent_.lease_end());
+  auto r = std::make_unique<partition_replica>(seat, self(), t.settings, std::move(*found), both());
+  r->leased(agent().lease_end());
   replicas_.emplace(seat, std::move(r));
   logs_.emplace(seat, id);
   store_->listen(id, std::make_shared<ear>(*this, seat));
@@ -215,9 +215,7 @@ void process::perform(partition_replica& r, partition_replica::effects&& todo) {
               }
               send(e.to.node, std::move(e.message));
             },
-            [&](partition_replica::send_proposal& e) {
-              if (const auto leader = raft_->leader()) send(*leader, std::move(e.message));
-            },
+            [&](partition_replica::send_proposal& e) { perform(core_->to_controller(now(), std::move(e.message))); },
             [&](partition_replica::committed&) {
               world_.watcher.committed(*this, r);
               tell_entities({seat.topic, seat.partition});

@@ -52,9 +52,13 @@ storm_result run_storm(const storm_options& o) {
     c.run(1s);
     for (const auto& p : c.producers()) p->stop();
     c.stop_calls();
-    if (!c.run_until([&] { return c.quiet() || !c.judge().violations().empty(); }, o.recovery))
-      c.judge().broken("I33: after " + std::to_string(o.recovery / 1s) + " s of peace " + c.unrest());
+    const auto settle = [&] {
+      if (!c.run_until([&] { return c.quiet() || !c.judge().violations().empty(); }, o.recovery))
+        c.judge().broken("I33: after " + std::to_string(o.recovery / 1s) + " s of peace " + c.unrest());
+    };
+    settle();
     c.run(1s);
+    settle();  // somebody may have found damage at last, and started again
     if (co.entities) c.judge().look_at_entities();
   }
   if (c.ground().exhausted()) c.judge().broken("I33: messages without end");
