@@ -48,6 +48,7 @@ troupe_test(raft USES troupe_raft LABELS unit
 troupe_test(raft_storm USES troupe_raft_removable TIMEOUT 600 LABELS storm
             SOURCES ${raft_tests}/storm_test.cpp ${raft_tests}/storm.cpp ${raft_tests}/desk.cpp
                     ${raft_tests}/member.cpp)
+troupe_test(raft_table USES troupe_raft_table troupe_controller LABELS unit)
 troupe_test(observe USES troupe_observe LABELS unit)
 troupe_test(net USES troupe_net LABELS unit)
 # By itself, so that a machine without IPv6 shows as a test that did not run.
@@ -66,12 +67,15 @@ troupe_test(replication_storm USES troupe_partition_removable LABELS storm TIMEO
 troupe_test(controller USES troupe_controller LABELS unit)
 # With rules that can be removed: each must be missed.
 troupe_test(controller_rules USES troupe_controller_removable TIMEOUT 600 LABELS storm)
+troupe_test(node_codec USES troupe_node_core SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/node/node_codec_test.cpp LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)
 if(TROUPE_ACTORS)
   troupe_test(partition_shell USES troupe_shells LABELS unit)
   troupe_test(kafka_gateway USES troupe_kafka_gateway LABELS unit)
-  troupe_test(node USES troupe_node_parts LABELS unit)
+  file(GLOB node_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/node/*.cpp)
+  list(FILTER node_tests EXCLUDE REGEX "/node_codec_test\\.cpp$")
+  troupe_test(node USES troupe_node_parts SOURCES ${node_tests} LABELS unit)
   set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/unit/node/options_test.cpp
                               PROPERTIES COMPILE_DEFINITIONS TROUPE_CONFIGS="${CMAKE_SOURCE_DIR}/configs")
 endif()

@@ -188,6 +188,9 @@ using metadata_record =
     std::variant<cluster_formed, node_registered, topic_created, topic_deleted, partitions_added, topic_configured,
                  producer_ids_reserved, epoch_retired, partitions_changed, node_changed, shards_changed, voters_wanted>;
 
+/// The topic that a record makes. Error invalid_config: it has a setting that this version does not understand.
+result<std::shared_ptr<const topic>> topic_of(const topic_created&);
+
 std::vector<std::byte> encode(const metadata_record&);
 /// Error malformed, for bytes that are no record of ours (also: of a newer version).
 result<metadata_record> decode_metadata_record(byte_view);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "actors/controller/image.hpp"
@@ -54,5 +55,13 @@ private:
   std::int64_t snapshot_at_{-1};  ///< the offset that the snapshot stands for; -1: there is none
   std::uint32_t snapshot_rows_{0};
 };
+
+/// What a metadata_store left in a table that is to hold a quorum's log from now on.
+struct former_metadata {
+  metadata_image image;
+  std::vector<std::vector<std::byte>> rows;  ///< keys of everything that it has there
+};
+/// Nothing: no metadata_store ever used the table. Errors as of `open`.
+result<std::optional<former_metadata>> read_former_metadata(const store::table&, node_id);
 
 }  // namespace troupe

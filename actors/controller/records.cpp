@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "actors/controller/image.hpp"
-#include "schemas/metadata.capnp.h"
+#include "actors/controller/record_fields.hpp"
 
 /// The bytes of metadata records: schemas/metadata.capnp in the standard stream framing.
 ///
@@ -13,36 +12,7 @@
 /// small message from unfolding into a large one (many pointers to one list).
 namespace troupe {
 
-namespace {
-
-// A record of the largest topic allowed (100,000 partitions) has about 10 MB.
-constexpr std::size_t record_bytes_max = 256u << 20;
-constexpr std::size_t all_bytes_max = 1u << 30;  // a snapshot of the largest image
-// We follow each pointer once, or twice where a list is sized first.
-constexpr std::uint64_t traversals_per_word = 4;
-constexpr int nesting_max = 8;
-
-void write(schema::Uuid::Builder to, const uuid& id) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(id.bytes.data());
-  to.setHigh(load_be<std::uint64_t>(bytes));
-  to.setLow(load_be<std::uint64_t>(bytes + 8));
-}
-
-uuid read(schema::Uuid::Reader from) {
-  uuid id;
-  auto* bytes = reinterpret_cast<std::byte*>(id.bytes.data());
-  store_be<std::uint64_t>(bytes, from.getHigh());
-  store_be<std::uint64_t>(bytes + 8, from.getLow());
-  return id;
-}
-
-// Text may hold any bytes for us; Cap'n Proto only wants to know where it ends.
-capnp::Text::Reader text(const std::string& s) {
-  return {s.data(), s.size()};
-}
-std::string read(capnp::Text::Reader t) {
-  return {t.begin(), t.size()};
-}
+namespace schema {
 
 void write(capnp::List<std::int32_t>::Builder to, const std::vector<node_id>& nodes) {
   for (unsigned i = 0; i < nodes.size(); ++i) to.set(i, nodes[i].value());
@@ -54,7 +24,7 @@ std::vector<node_id> read(capnp::List<std::int32_t>::Reader from) {
   return nodes;
 }
 
-void write(schema::Partition::Builder to, const partition_state& p) {
+void write(Partition::Builder to, const partition_state& p) {
   auto replicas = to.initReplicas(static_cast<unsigned>(p.replicas.size()));
   for (unsigned r = 0; r < p.replicas.size(); ++r) {
     replicas[r].setNode(p.replicas[r].node.value());
@@ -75,7 +45,7 @@ void write(schema::Partition::Builder to, const partition_state& p) {
   to.setFormerEpoch(p.former.epoch);
 }
 
-partition_state read(schema::Partition::Reader from) {
+partition_state read(Partition::Reader from) {
   partition_state p;
   for (auto r : from.getReplicas()) p.replicas.push_back({node_id{r.getNode()}, r.getAddedAt()});
   p.isr = read(from.getIsr());
@@ -89,6 +59,25 @@ partition_state read(schema::Partition::Reader from) {
   p.unclean_epoch = leader_epoch{from.getUncleanEpoch()};
   p.former = {node_id{from.getFormerNode()}, from.getFormerEpoch()};
   return p;
+}
+
+}  // namespace schema
+
+namespace {
+
+// A record of the largest topic allowed (100,000 partitions) has about 10 MB.
+constexpr std::size_t record_bytes_max = 256u << 20;
+constexpr std::size_t all_bytes_max = 1u << 30;  // a snapshot of the largest image
+// We follow each pointer once, or twice where a list is sized first.
+constexpr std::uint64_t traversals_per_word = 4;
+constexpr int nesting_max = 8;
+
+using schema::read;
+using schema::text_of;
+using schema::write;
+
+std::string read(capnp::Text::Reader t) {
+  return {t.begin(), t.size()};
 }
 
 void write(capnp::List<schema::Partition>::Builder to, const std::vector<partition_state>& partitions) {
@@ -127,8 +116,8 @@ shard_state read(schema::Shard::Reader from) {
 void write(capnp::List<schema::Setting>::Builder to, const setting_map& settings) {
   unsigned i = 0;
   for (const auto& [name, value] : settings) {
-    to[i].setName(text(name));
-    to[i++].setValue(text(value));
+    to[i].setName(text_of(name));
+    to[i++].setValue(text_of(value));
   }
 }
 
@@ -141,15 +130,15 @@ setting_map read(capnp::List<schema::Setting>::Reader from) {
 struct writer {
   schema::MetadataRecord::Builder to;
 
-  void operator()(const cluster_formed& r) { to.initClusterFormed().setClusterId(text(r.cluster_id)); }
+  void operator()(const cluster_formed& r) { to.initClusterFormed().setClusterId(text_of(r.cluster_id)); }
   void operator()(const node_registered& r) {
     auto out = to.initNodeRegistered();
     out.setId(r.node.id.value());
     out.setEpoch(r.node.node_epoch);
-    out.setKafkaHost(text(r.node.kafka.host));
+    out.setKafkaHost(text_of(r.node.kafka.host));
     out.setKafkaPort(r.node.kafka.port);
-    out.setRack(text(r.node.rack));
-    out.setPeerHost(text(r.node.peer.host));
+    out.setRack(text_of(r.node.rack));
+    out.setPeerHost(text_of(r.node.peer.host));
     out.setPeerPort(r.node.peer.port);
     write(out.initDisk(), r.node.disk);
     out.setStart(r.node.start);
@@ -163,7 +152,7 @@ struct writer {
   void operator()(const topic_created& r) {
     auto out = to.initTopicCreated();
     write(out.initId(), r.id);
-    out.setName(text(r.name));
+    out.setName(text_of(r.name));
     out.setInternal(r.internal);
     write(out.initPartitions(static_cast<unsigned>(r.partitions.size())), r.partitions);
     write(out.initOverrides(static_cast<unsigned>(r.overrides.size())), r.overrides);
@@ -182,7 +171,7 @@ struct writer {
   void operator()(const producer_ids_reserved& r) { to.setProducerIdsReserved(r.next); }
   void operator()(const epoch_retired& r) {
     auto out = to.initEpochRetired();
-    out.setName(text(r.name));
+    out.setName(text_of(r.name));
     out.setEpoch(r.epoch);
   }
   void operator()(const partitions_changed& r) {
@@ -201,7 +190,7 @@ struct writer {
   }
   void operator()(const shards_changed& r) {
     auto out = to.initShardsChanged();
-    out.setKind(text(r.kind));
+    out.setKind(text_of(r.kind));
     out.setCount(r.count);
     auto changes = out.initChanges(static_cast<unsigned>(r.changes.size()));
     for (unsigned i = 0; i < r.changes.size(); ++i) {

@@ -7,6 +7,7 @@ namespace troupe {
 
 /// Everything that can go wrong, once for the whole product. A gateway has one table
 /// from here to its protocol's codes; nobody else knows those numbers.
+/// The numbers travel between nodes of different versions: a new one goes to the end (and `errc_last` with it).
 enum class errc : std::uint8_t {  // from 1: to CAF, 0 is no error
   // -- routing: refresh what you know and try again ------------------------------------
   /// Another node leads this partition now. The caller refreshes its routes and tries again.
@@ -78,6 +79,7 @@ enum class errc : std::uint8_t {  // from 1: to CAF, 0 is no error
   system,
   internal,
 };
+inline constexpr auto errc_last = errc::internal;
 
 /// The error's name as it stands in this file.
 std::string_view to_string(errc code) noexcept;
