@@ -159,115 +159,116 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
   const auto taken_from = [&](node_id loser) {
     if (const auto known = nodes.find(loser); known != nodes.end()) known->second.last_taken = at;
   };
-  std::visit(
-      overloaded{
-          [&](const cluster_formed& r) {
-            TROUPE_CHECK(cluster_id.empty() && !r.cluster_id.empty());
-            cluster_id = r.cluster_id;
-          },
-          [&](const node_registered& r) {
-            auto info = r.node;
-            if (!from_snapshot) {
-              if (info.node_epoch < 0) info.node_epoch = at.value();
-              info.since = at;
-              const auto* former = node(info.id);
-              info.last_taken = former ? former->last_taken : meta_offset{-1};
-            }
-            nodes[info.id] = std::move(info);
-          },
-          [&](const topic_created& r) {
-            auto made = topic_of(r);
-            TROUPE_CHECK(made.ok() && !r.id.is_nil() && !r.partitions.empty());
-            const bool fresh = names.emplace(r.id, r.name).second && topics.emplace(r.name, std::move(*made)).second;
-            TROUPE_CHECK(fresh);
-            partition_count += r.partitions.size();
-          },
-          [&](const topic_deleted& r) {
-            const auto gone = find(r.id);
-            TROUPE_CHECK(gone != nullptr);
-            auto& retired = retired_epochs.try_emplace(gone->name, -1).first->second;
-            for (const auto& p : gone->partitions) retired = std::max(retired, p.epoch.value());
-            if (retired_epochs.size() > retired_names_max) {
-              for (const auto& [name, epoch] : retired_epochs) retired_floor = std::max(retired_floor, epoch);
-              retired_epochs.clear();
-            }
-            partition_count -= gone->partitions.size();
-            topics.erase(gone->name);
-            names.erase(r.id);
-          },
-          [&](const partitions_added& r) {
-            auto grown = copy_of(*this, r.id);
-            grown->partitions.insert(grown->partitions.end(), r.partitions.begin(), r.partitions.end());
-            partition_count += r.partitions.size();
-            topics[grown->name] = std::move(grown);
-          },
-          [&](const topic_configured& r) {
-            auto changed = copy_of(*this, r.id);
-            auto settings = parse_topic_settings(r.overrides);
-            TROUPE_CHECK(settings.ok());
-            changed->overrides = r.overrides;
-            changed->settings = *settings;
-            // With a lower bound the leader goes on alone, and those in the ELR no longer hold everything.
-            for (auto& p : changed->partitions)
-              if (holds(rule::elr_cleared) && !(p.elr.empty() && p.last_known_elr.empty()) &&
-                  static_cast<std::int32_t>(p.isr.size()) >= min_in_sync(settings->min_insync_replicas, p)) {
-                p.elr.clear();
-                p.last_known_elr.clear();
-                ++p.partition_epoch;
-              }
-            topics[changed->name] = std::move(changed);
-          },
-          [&](const producer_ids_reserved& r) {
-            TROUPE_CHECK(r.next > next_producer_id);
-            next_producer_id = r.next;
-          },
-          [&](const epoch_retired& r) {
-            auto& retired = r.name.empty() ? retired_floor : retired_epochs.try_emplace(r.name, -1).first->second;
-            retired = std::max(retired, r.epoch);
-          },
-          [&](const partitions_changed& r) {
-            std::shared_ptr<topic> open;  // a topic is copied once for all changes of it that stand together
-            for (const auto& change : r.changes) {
-              if (!open || open->id != change.where.topic) {
-                open = copy_of(*this, change.where.topic);
-                topics[open->name] = open;
-              }
-              const auto index = static_cast<std::size_t>(change.where.index.value());
-              TROUPE_CHECK(index < open->partitions.size());
-              auto& p = open->partitions[index];
-              TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) ||
-                           (change.state.partition_epoch > p.partition_epoch && change.state.epoch >= p.epoch));
-              if (p.leader != change.state.leader) taken_from(p.leader);
-              p = change.state;
-            }
-          },
-          [&](const node_changed& r) {
-            const auto known = nodes.find(r.id);
-            TROUPE_CHECK(known != nodes.end());
-            known->second.state = r.state;
-            known->second.leaving = r.leaving;
-            known->second.since = at;
-          },
-          [&](const shards_changed& r) {
-            auto& of_kind = shards[r.kind];
-            if (of_kind.empty()) of_kind.resize(r.count);
-            TROUPE_CHECK(!of_kind.empty() && of_kind.size() == r.count);
-            for (const auto& change : r.changes) {
-              TROUPE_CHECK(change.shard < r.count);
-              auto& shard = of_kind[change.shard];
-              TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) || change.state.epoch > shard.epoch ||
-                           (change.state.epoch == shard.epoch && change.state.owner == shard.owner));
-              if (shard.owner != change.state.owner) taken_from(shard.owner);
-              shard = change.state;
-              if (!from_snapshot) shard.since = at;
-            }
-          },
-          [&](const voters_wanted& r) {
-            TROUPE_CHECK(r.count > 0);
-            voter_count = r.count;
-          },
-      },
-      record);
+  std::visit(overloaded{
+                 [&](const cluster_formed& r) {
+                   TROUPE_CHECK(cluster_id.empty() && !r.cluster_id.empty());
+                   cluster_id = r.cluster_id;
+                 },
+                 [&](const node_registered& r) {
+                   auto info = r.node;
+                   if (!from_snapshot) {
+                     if (info.node_epoch < 0) info.node_epoch = at.value();
+                     info.since = at;
+                     const auto* former = node(info.id);
+                     info.last_taken = former ? former->last_taken : meta_offset{-1};
+                   }
+                   nodes[info.id] = std::move(info);
+                 },
+                 [&](const topic_created& r) {
+                   auto made = topic_of(r);
+                   TROUPE_CHECK(made.ok() && !r.id.is_nil() && !r.partitions.empty());
+                   const bool fresh_id = names.emplace(r.id, r.name).second;
+                   const bool fresh_name = topics.emplace(r.name, std::move(*made)).second;
+                   TROUPE_CHECK(fresh_id && fresh_name);
+                   partition_count += r.partitions.size();
+                 },
+                 [&](const topic_deleted& r) {
+                   const auto gone = find(r.id);
+                   TROUPE_CHECK(gone != nullptr);
+                   auto& retired = retired_epochs.try_emplace(gone->name, -1).first->second;
+                   for (const auto& p : gone->partitions) retired = std::max(retired, p.epoch.value());
+                   if (retired_epochs.size() > retired_names_max) {
+                     for (const auto& [name, epoch] : retired_epochs) retired_floor = std::max(retired_floor, epoch);
+                     retired_epochs.clear();
+                   }
+                   partition_count -= gone->partitions.size();
+                   topics.erase(gone->name);
+                   names.erase(r.id);
+                 },
+                 [&](const partitions_added& r) {
+                   auto grown = copy_of(*this, r.id);
+                   grown->partitions.insert(grown->partitions.end(), r.partitions.begin(), r.partitions.end());
+                   partition_count += r.partitions.size();
+                   topics[grown->name] = std::move(grown);
+                 },
+                 [&](const topic_configured& r) {
+                   auto changed = copy_of(*this, r.id);
+                   auto settings = parse_topic_settings(r.overrides);
+                   TROUPE_CHECK(settings.ok());
+                   changed->overrides = r.overrides;
+                   changed->settings = *settings;
+                   // With a lower bound the leader goes on alone, and those in the ELR no longer hold everything.
+                   for (auto& p : changed->partitions)
+                     if (holds(rule::elr_cleared) && !(p.elr.empty() && p.last_known_elr.empty()) &&
+                         static_cast<std::int32_t>(p.isr.size()) >= min_in_sync(settings->min_insync_replicas, p)) {
+                       p.elr.clear();
+                       p.last_known_elr.clear();
+                       ++p.partition_epoch;
+                     }
+                   topics[changed->name] = std::move(changed);
+                 },
+                 [&](const producer_ids_reserved& r) {
+                   TROUPE_CHECK(r.next > next_producer_id);
+                   next_producer_id = r.next;
+                 },
+                 [&](const epoch_retired& r) {
+                   auto& retired =
+                       r.name.empty() ? retired_floor : retired_epochs.try_emplace(r.name, -1).first->second;
+                   retired = std::max(retired, r.epoch);
+                 },
+                 [&](const partitions_changed& r) {
+                   std::shared_ptr<topic> open;  // a topic is copied once for all changes of it that stand together
+                   for (const auto& change : r.changes) {
+                     if (!open || open->id != change.where.topic) {
+                       open = copy_of(*this, change.where.topic);
+                       topics[open->name] = open;
+                     }
+                     const auto index = static_cast<std::size_t>(change.where.index.value());
+                     TROUPE_CHECK(index < open->partitions.size());
+                     auto& p = open->partitions[index];
+                     TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) ||
+                                  (change.state.partition_epoch > p.partition_epoch && change.state.epoch >= p.epoch));
+                     if (p.leader != change.state.leader) taken_from(p.leader);
+                     p = change.state;
+                   }
+                 },
+                 [&](const node_changed& r) {
+                   const auto known = nodes.find(r.id);
+                   TROUPE_CHECK(known != nodes.end());
+                   known->second.state = r.state;
+                   known->second.leaving = r.leaving;
+                   known->second.since = at;
+                 },
+                 [&](const shards_changed& r) {
+                   auto& of_kind = shards[r.kind];
+                   if (of_kind.empty()) of_kind.resize(r.count);
+                   TROUPE_CHECK(!of_kind.empty() && of_kind.size() == r.count);
+                   for (const auto& change : r.changes) {
+                     TROUPE_CHECK(change.shard < r.count);
+                     auto& shard = of_kind[change.shard];
+                     TROUPE_CHECK(!holds(rule::controller_waits_for_no_op) || change.state.epoch > shard.epoch ||
+                                  (change.state.epoch == shard.epoch && change.state.owner == shard.owner));
+                     if (shard.owner != change.state.owner) taken_from(shard.owner);
+                     shard = change.state;
+                     if (!from_snapshot) shard.since = at;
+                   }
+                 },
+                 [&](const voters_wanted& r) {
+                   TROUPE_CHECK(r.count > 0);
+                   voter_count = r.count;
+                 },
+             },
+             record);
 }
 
 std::uint64_t metadata_image::hash() const {

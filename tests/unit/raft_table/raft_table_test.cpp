@@ -229,6 +229,62 @@ TEST(RaftTable, LivesOnARealTable) {
   }
 }
 
+/// Rows as the first version wrote them: they must be readable for ever.
+TEST(RaftTable, RowsOfTheFirstVersionAreUnderstood) {
+  const auto hex_of = [](byte_view row) {
+    std::string text;
+    for (const auto b : row)
+      for (const auto nibble : {std::to_integer<unsigned>(b) >> 4, std::to_integer<unsigned>(b) & 15})
+        text += "0123456789abcdef"[nibble];
+    return text;
+  };
+  disk d;
+  auto table = opened(d);
+  ASSERT_TRUE(table->load().ok());
+  raft::write w{.number = 1};
+  w.hard = {raft_term{2}, other, self.disk};
+  w.snapshot =
+      std::make_shared<const raft_snapshot>(raft_snapshot{raft_index{3},
+                                                          raft_term{1},
+                                                          {{self, true}},
+                                                          {{{{5, raft_index{1}}, 2, raft_index{3}}}, raft_index{1}},
+                                                          shared_bytes::copy_of(as_bytes("image"))});
+  w.entries = {{raft_term{2},
+                raft_index{4},
+                raft_entry::kind_t::command,
+                {5, raft_index{1}},
+                3,
+                {},
+                shared_bytes::copy_of(as_bytes("abc"))}};
+  ASSERT_TRUE(table->write(std::span{&w, 1}).ok());
+  ASSERT_TRUE(table->put({4, "cluster", 5, true}).ok());
+  const std::pair<std::string_view, std::string_view> samples[] = {
+      {"43", "0000000005000000000000000400000004000000000000000500000000000000fcffffffffffffff0300000000000000"},
+      {"450000000000000004",
+       "000000000b00000000000000040003000200000000000000040000000000000000000000000000000300000000000000"
+       "08000000020000000000000000000000090000001a000000050000000000000001000000000000006162630000000000"},
+      {"48",
+       "000000000a00000000000000010002000200000000000000040000000100010010000000020000000200000000000000"
+       "00000000020000000000000000000008000000000000000000000000000009090000000000000000"},
+      {"4e",
+       "000000000600000000000000030001000400000000000000faffffffffffffff01000000000000000100000042000000"
+       "636c757374657200"},
+      {"5000000000", "696d616765"},
+      {"53",
+       "00000000160000000000000004000200030000000000000001000000000000000500000000000000befcfb9500000000"
+       "05000000170000001c000000010001000400000001000100010000000000000000000000010001000100000000000000"
+       "0000000002000000000000000000090900000000000000000100000000000000010000001f0000000400000002000100"
+       "02000000000000000300000000000000000000000200000005000000000000000100000000000000"},
+      {"69", "0000000200000001"},
+  };
+  std::size_t at = 0;
+  ASSERT_EQ(d.all().size(), std::size(samples));
+  for (const auto& [key, value] : d.all()) {
+    EXPECT_EQ(hex_of(key), samples[at].first);
+    EXPECT_EQ(hex_of(value), samples[at++].second);
+  }
+}
+
 // -- damage -------------------------------------------------------------------------------------------------------
 
 /// Entries 2 to 6, a snapshot at 3 in three pieces, a hard state, a past.
