@@ -90,7 +90,7 @@ struct link_start {
 };
 caf::actor spawn_link(caf::actor_system&, link_start);
 
-/// Closes the connection to a node, whatever still uses it.
+/// Closes the connection to a node, whatever still uses it, once what was sent before is out.
 void drop_connection(caf::actor_system&, const caf::node_id&);
 
 }  // namespace troupe::transport_parts
