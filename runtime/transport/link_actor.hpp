@@ -1,6 +1,7 @@
 #pragma once
 
 #include <caf/all.hpp>
+#include <caf/io/middleman_actor.hpp>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,6 +50,7 @@ struct hub {
   transport_options options;
   transport_callbacks callbacks;
   std::optional<instruments> metrics;
+  caf::io::middleman_actor middleman;  ///< listens and connects, with TLS where it is set up
 
   std::shared_ptr<outbox> box(node_id) const;
   std::shared_ptr<outbox> add_box(node_id);

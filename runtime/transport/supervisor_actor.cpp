@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <caf/io/all.hpp>
-#include <caf/openssl/all.hpp>
 #include <map>
 #include <utility>
 
@@ -39,6 +38,7 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds backoff_min = 50ms;
 constexpr milliseconds backoff_max = 1000ms;
+constexpr std::chrono::seconds connect_timeout{3};
 /// After an answer that only a person can change.
 constexpr milliseconds backoff_refused = 5000ms;
 /// The higher id lets the lower one dial first.
@@ -206,16 +206,17 @@ private:
                                                                         std::string why) {
       caf::anon_send(me, dialled{id, what, std::move(remote), std::move(why)});
     };
-    dialer_->dial(at.at, [to_us, port = at.at.port, tls = shared_->options.tls.has_value(),
+    dialer_->dial(at.at, [to_us, port = at.at.port, middleman = shared_->middleman,
                           actors = &system()](const dialer::finding& f) {
       if (f.what != dialer::outcome::answers) return to_us(f.what, nullptr, f.why);
       // CAF ends a handshake at its next heartbeat: this takes half a second at most, and fails now and then for no
       // reason.
-      auto remote =
-          tls ? caf::openssl::remote_actor(*actors, f.host, port) : actors->middleman().remote_actor(f.host, port);
-      if (remote) return to_us(f.what, *remote, {});
+      auto ask = caf::make_function_view(middleman, caf::duration{connect_timeout});
+      auto answer = ask(caf::connect_atom_v, f.host, port);
+      if (answer && std::get<1>(*answer)) return to_us(f.what, caf::actor_cast<caf::actor>(std::get<1>(*answer)), {});
       to_us(f.what, nullptr,
-            "it does not speak our protocol, or not with our certificate: " + actors->render(remote.error()));
+            "something answers there that is no node, or we do not accept each other's certificates" +
+                (answer ? std::string{} : " (" + actors->render(answer.error()) + ")"));
     });
   }
 

@@ -1,17 +1,15 @@
 #include "runtime/transport/transport.hpp"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
-
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
-#include <caf/openssl/all.hpp>
 #include <future>
+#include <set>
 #include <utility>
 
 #include "runtime/observe/log.hpp"
 #include "runtime/transport/link_batch.hpp"
 #include "runtime/transport/supervisor_actor.hpp"
+#include "runtime/transport/tls.hpp"
 
 namespace troupe {
 namespace {
@@ -20,35 +18,16 @@ using namespace transport_parts;
 
 /// Each can be held up by one silent host for a second.
 constexpr unsigned dialer_threads = 3;
+constexpr std::chrono::seconds start_timeout{5};
 constexpr std::chrono::seconds stop_timeout{5};
-
-/// CAF reads the files again for each connection, and ends the process when it cannot.
-result<void> check_files(const transport_tls& tls) {
-  ERR_clear_error();
-  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context{SSL_CTX_new(TLS_method()), &SSL_CTX_free};
-  const auto failed = [](const std::string& what) {
-    char why[256] = "unknown";
-    if (const auto code = ERR_get_error(); code != 0) ERR_error_string_n(code, why, sizeof why);
-    return error{errc::system, what + " cannot be used: " + why};
-  };
-  if (!context) return failed("OpenSSL");
-  if (SSL_CTX_use_certificate_chain_file(context.get(), tls.certificate.c_str()) != 1)
-    return failed("the certificate in " + tls.certificate);
-  if (SSL_CTX_use_PrivateKey_file(context.get(), tls.key.c_str(), SSL_FILETYPE_PEM) != 1)
-    return failed("the key in " + tls.key);
-  if (SSL_CTX_check_private_key(context.get()) != 1)
-    return failed("the key in " + tls.key + " with the certificate in " + tls.certificate);
-  if (SSL_CTX_load_verify_locations(context.get(), tls.authority.c_str(), nullptr) != 1)
-    return failed("the authority in " + tls.authority);
-  return {};
-}
 
 class caf_transport final : public transport {
 public:
-  caf_transport(caf::actor_system& actors, transport_options options, transport_callbacks callbacks)
+  caf_transport(caf::actor_system& actors, transport_options options, transport_callbacks callbacks, tls_context tls)
       : actors_{actors}, shared_{std::make_shared<hub>()}, dialer_{std::make_shared<dialer>(dialer_threads)} {
     shared_->options = std::move(options);
     shared_->callbacks = std::move(callbacks);
+    shared_->middleman = tls ? spawn_tls_middleman(actors_, std::move(tls)) : actors_.middleman().actor_handle();
     if (shared_->options.metrics) shared_->metrics.emplace(*shared_->options.metrics);
     supervisor_ = spawn_supervisor(actors_, shared_, dialer_);
   }
@@ -56,10 +35,11 @@ public:
 
   result<void> listen() {
     const auto& o = shared_->options;
-    const auto* host = o.listen.host.c_str();
     // Its port back at once, though old connections still linger.
-    const auto port = o.tls ? caf::openssl::publish(supervisor_, o.listen.port, host, true)
-                            : actors_.middleman().publish(supervisor_, o.listen.port, host, true);
+    const bool reuse = true;
+    auto ask = caf::make_function_view(shared_->middleman, caf::duration{start_timeout});
+    const auto port = ask(caf::publish_atom_v, o.listen.port, caf::actor_cast<caf::strong_actor_ptr>(supervisor_),
+                          std::set<std::string>{}, o.listen.host, reuse);
     if (!port)
       return {errc::system, "cannot listen on " + o.listen.text() +
                                 " for peers: the port is in use or this machine has no such address (" +
@@ -88,6 +68,12 @@ public:
     if (done->get_future().wait_for(stop_timeout) != std::future_status::ready)
       observe::log(observe::level::warn, "transport", "stop_timed_out", {{"seconds", stop_timeout.count()}});
     supervisor_ = nullptr;
+    if (shared_->options.tls) {
+      caf::scoped_actor self{actors_};
+      self->send_exit(shared_->middleman, caf::exit_reason::kill);
+      self->wait_for(shared_->middleman);
+    }
+    shared_->middleman = nullptr;
   }
 
 private:
@@ -109,25 +95,24 @@ private:
 
 result<std::unique_ptr<transport>> transport::start(caf::actor_system& actors, transport_options options,
                                                     transport_callbacks callbacks) {
-  if (options.tls)
-    if (auto r = check_files(*options.tls); !r) return r.error();
-  auto made = std::make_unique<caf_transport>(actors, std::move(options), std::move(callbacks));
+  tls_context tls;
+  if (options.tls) {
+    auto made = make_tls_context(*options.tls);
+    if (!made) return made.error();
+    tls = *made;
+  }
+  auto made = std::make_unique<caf_transport>(actors, std::move(options), std::move(callbacks), std::move(tls));
   if (auto r = made->listen(); !r) return r.error();
   return std::unique_ptr<transport>{std::move(made)};
 }
 
-void configure_transport(caf::actor_system_config& config, const std::optional<transport_tls>& tls) {
+void configure_transport(caf::actor_system_config& config) {
   config.load<caf::io::middleman>();
   config.add_message_type<link_batch>("troupe_batch");
   // A silent peer is noticed by what does not come, so all nodes need the same.
   config.set("middleman.heartbeat-interval", caf::timespan{std::chrono::milliseconds{500}});
   config.set("middleman.connection-timeout", caf::timespan{std::chrono::seconds{3}});
   config.set("middleman.workers", std::size_t{1});
-  if (!tls) return;
-  config.load<caf::openssl::manager>();
-  config.openssl_certificate = tls->certificate;
-  config.openssl_key = tls->key;
-  config.openssl_cafile = tls->authority;
 }
 
 }  // namespace troupe

@@ -49,7 +49,7 @@ struct transport_options {
   net::address listen{"127.0.0.1", 0};
   /// Where peers reach us; without a host it is `listen`, without a port the one that is bound.
   net::address advertised;
-  std::optional<transport_tls> tls;  ///< the same as given to `configure_transport`
+  std::optional<transport_tls> tls;
   link_limits limits;
   observe::metrics* metrics{nullptr};  ///< outlives the transport
 };
@@ -101,9 +101,9 @@ public:
   virtual void stop() = 0;
 };
 
-/// What a transport needs of the actor system: its modules, its message type, heartbeats, TLS files. Before the system
-/// is made.
-void configure_transport(caf::actor_system_config&, const std::optional<transport_tls>&);
+/// What a transport needs of the actor system: CAF's middleman, its message type, heartbeats. Before the system is
+/// made.
+void configure_transport(caf::actor_system_config&);
 
 /// Links carry everything the cluster holds, and believe what a peer says. Without TLS they stay within the machine
 /// unless the operator insists. Error invalid_request: says what to do.

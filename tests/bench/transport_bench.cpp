@@ -35,17 +35,17 @@ double cpu_seconds() {
 }
 
 struct config : caf::actor_system_config {
-  explicit config(const std::optional<transport_tls>& tls) {
+  config() {
     set("scheduler.max-threads", std::size_t{std::max(1u, std::thread::hardware_concurrency())});
     set("scheduler.max-throughput", std::size_t{200});
     set("work-stealing.moderate-poll-attempts", std::size_t{1});
-    configure_transport(*this, tls);
+    configure_transport(*this);
   }
 };
 
 struct node {
   node(std::int32_t id, const std::optional<transport_tls>& tls, std::function<void(node_id, shared_bytes)> received)
-      : cfg{tls}, actors{cfg} {
+      : actors{cfg} {
     transport_options o;
     o.node = node_id{id};
     o.incarnation = random_seed();

@@ -22,10 +22,10 @@ namespace {
 using namespace std::chrono_literals;
 
 struct config : caf::actor_system_config {
-  explicit config(const std::optional<transport_tls>& tls) {
+  config() {
     set("scheduler.max-threads", std::size_t{2});
     set("work-stealing.moderate-poll-attempts", std::size_t{1});
-    configure_transport(*this, tls);
+    configure_transport(*this);
   }
 };
 
@@ -40,7 +40,7 @@ public:
     link_limits limits{};
     std::chrono::milliseconds reads_for{0};  ///< each frame
   };
-  explicit station(setup s) : id_{s.id}, config_{s.tls}, actors_{config_} {
+  explicit station(setup s) : id_{s.id}, actors_{config_} {
     transport_options o;
     o.node = node_id{s.id};
     o.incarnation = random_seed();
@@ -310,7 +310,7 @@ TEST(Transport, NonsenseAtThePortDoesNotDisturb) {
 
 TEST(Transport, ATakenPortIsAnErrorInWords) {
   station a{{.id = 1}};
-  config c{std::nullopt};
+  config c;
   caf::actor_system actors{c};
   transport_options o;
   o.node = node_id{2};
@@ -361,11 +361,13 @@ TEST(TransportTls, OnlyNodesWithACertificateOfTheAuthorityTalk) {
   EXPECT_FALSE(plain.hears("up 2", 1s));
   EXPECT_EQ(plain.count("up 1") + stranger.count("up 1") + a.count("up 4") + b.count("up 3"), 0u);
   write_raw(b.at().port, std::vector<std::byte>(100, std::byte{0x16}));
+  std::this_thread::sleep_for(600ms);  // a heartbeat
+  EXPECT_EQ(a.count("down 2") + a.count("down 2 reset"), 0u);
   EXPECT_TRUE(talk(a, b));
 }
 
 TEST(TransportTls, FilesThatCannotBeUsedAreAnErrorInWords) {
-  config c{std::nullopt};
+  config c;
   caf::actor_system actors{c};
   transport_options o;
   o.node = node_id{1};
