@@ -99,6 +99,14 @@ void hub::send(node_id to, urgency u, shared_bytes frame) {
   caf::anon_send(link, wake{});
 }
 
+void hub::attach(const introduction& theirs, const caf::actor& link) {
+  const auto at = add_box(theirs.node);
+  std::lock_guard guard{at->lock};
+  TROUPE_CHECK(!at->link);
+  at->sender.opened(theirs.granted, theirs.frame_bytes_max, boot_clock::now());
+  at->link = link;
+}
+
 void hub::detach(outbox& at) const {
   std::lock_guard guard{at.lock};
   if (!at.link) return;

@@ -88,8 +88,6 @@ public:
 private:
   enum class phase : std::uint8_t { greeting, greeted, open, ended };
 
-  caf::actor myself() { return caf::actor_cast<caf::actor>(this); }
-
   void handle(link_batch&& m) {
     if (phase_ == phase::ended) return;
     heard_ = boot_clock::now();
@@ -127,13 +125,8 @@ private:
     if (phase_ == phase::ended) return;
     if (!dials_) send(remote_, link_batch{write_introduction(batch_kind::welcome, ours)});
     phase_ = phase::open;
-    box_ = shared_->add_box(theirs_.node);
-    {
-      std::lock_guard guard{box_->lock};
-      TROUPE_CHECK(!box_->link);
-      box_->sender.opened(theirs_.granted, theirs_.frame_bytes_max, boot_clock::now());
-      box_->link = myself();
-    }
+    box_ = shared_->box(theirs_.node);
+    TROUPE_CHECK(box_);
     delayed_send(this, beat_interval, beat{});
     pump();
     for (const auto& b : std::exchange(held_, {})) {

@@ -56,6 +56,8 @@ struct hub {
   std::shared_ptr<outbox> add_box(node_id);
   void remove_box(node_id);
   void send(node_id, urgency, shared_bytes);
+  /// What is sent to the peer from now on goes to this link.
+  void attach(const introduction& theirs, const caf::actor& link);
   /// The box has no link any more.
   void detach(outbox&) const;
   /// Brings the metrics up to date. Under the box's lock.

@@ -366,6 +366,8 @@ private:
                   {"address", s.theirs->reach.text()},
                   {"incarnation", s.theirs->incarnation},
                   {"dialled", s.place.has_value()}});
+    // In this order: what is sent because of `up` is sent, and what is received is received after it.
+    shared_->attach(*s.theirs, s.link);
     shared_->callbacks.up(as_peer(*s.theirs));
     send(s.link, go{ours()});
   }

@@ -52,7 +52,11 @@ public:
   }
 
   void send(node_id to, urgency u, shared_bytes frame) override { shared_->send(to, u, std::move(frame)); }
-  void know(node_id node, net::address at) override { tell(transport_parts::know{node, std::move(at)}); }
+  void know(node_id node, net::address at) override {
+    // At once: what is sent next waits for the connection.
+    if (node != shared_->options.node) shared_->add_box(node);
+    tell(transport_parts::know{node, std::move(at)});
+  }
   void forget(node_id node) override { tell(transport_parts::forget{node}); }
   void seek(net::address at) override { tell(transport_parts::seek{std::move(at)}); }
   void joined(std::string cluster_id) override { tell(transport_parts::joined{std::move(cluster_id)}); }
