@@ -2,7 +2,11 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <caf/all.hpp>
 #include <condition_variable>
@@ -250,6 +254,57 @@ TEST(Transport, APeerThatDialledUsIsAskedWhetherItIsGone) {
   EXPECT_TRUE(a.hears("refused 2", 1s));
 }
 
+/// Node 2 in a process of its own. Made while this one has no threads.
+class other_process {
+public:
+  other_process() {
+    int ends[2];
+    if (::pipe(ends) != 0) throw std::runtime_error{"pipe"};
+    id_ = ::fork();
+    if (id_ == 0) {
+      station b{{.id = 2}};
+      const auto port = b.at().port;
+      if (::write(ends[1], &port, sizeof port) != sizeof port) ::_exit(1);
+      for (;;) ::pause();
+    }
+    if (::read(ends[0], &at_.port, sizeof at_.port) != sizeof at_.port) throw std::runtime_error{"read"};
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+  ~other_process() {
+    signal(SIGKILL);
+    ::waitpid(id_, nullptr, 0);
+  }
+  void signal(int number) { ::kill(id_, number); }
+  net::address at() const { return at_; }
+
+private:
+  pid_t id_{-1};
+  net::address at_{"127.0.0.1", 0};
+};
+
+TEST(Transport, AKilledProcessIsDownAtOnceAndRefuses) {
+  other_process b;
+  station a{{.id = 1}};
+  a->know(node_id{2}, b.at());
+  ASSERT_TRUE(a.hears("up 2"));
+  b.signal(SIGKILL);
+  EXPECT_TRUE(a.hears("down 2 reset", 1s));
+  EXPECT_TRUE(a.hears("refused 2", 1s));
+}
+
+TEST(Transport, ASilentProcessIsDownAfterATimeAndComesBack) {
+  other_process b;
+  station a{{.id = 1}};
+  a->know(node_id{2}, b.at());
+  ASSERT_TRUE(a.hears("up 2"));
+  b.signal(SIGSTOP);
+  EXPECT_TRUE(a.hears("down 2", 5s));  // not a reset
+  EXPECT_EQ(a.count("refused 2"), 0u);
+  b.signal(SIGCONT);
+  EXPECT_TRUE(a.hears("up 2"));
+}
+
 TEST(Transport, AForgottenPeerIsLeftAlone) {
   station a{{.id = 1}}, b{{.id = 2}};
   a.know(b);
@@ -280,17 +335,29 @@ TEST(Transport, ASlowReceiverHoldsTheSenderBackAndControlGetsThrough) {
   EXPECT_EQ(a.metrics().find("troupe_link_drops_total{urgency=\"bulk\"} 0\n"), std::string::npos);
 }
 
-/// Writes bytes to a port and hangs up.
-void write_raw(std::uint16_t port, const std::vector<std::byte>& bytes) {
-  const net::descriptor fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+net::descriptor connect_to(std::uint16_t port) {
+  net::descriptor fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   sockaddr_in at{};
   at.sin_family = AF_INET;
   at.sin_port = htons(port);
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) return;
+  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  return fd;
+}
+
+/// Writes bytes to a port and hangs up.
+void write_raw(std::uint16_t port, const std::vector<std::byte>& bytes) {
+  const auto fd = connect_to(port);
   if (::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) < 0) return;
   std::byte answer[512];
   if (::recv(fd.get(), answer, sizeof answer, 0) < 0) return;
+}
+
+double cpu_seconds() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
 
 TEST(Transport, NonsenseAtThePortDoesNotDisturb) {
@@ -361,7 +428,10 @@ TEST(TransportTls, OnlyNodesWithACertificateOfTheAuthorityTalk) {
   EXPECT_FALSE(plain.hears("up 2", 1s));
   EXPECT_EQ(plain.count("up 1") + stranger.count("up 1") + a.count("up 4") + b.count("up 3"), 0u);
   write_raw(b.at().port, std::vector<std::byte>(100, std::byte{0x16}));
+  const auto silent = connect_to(b.at().port);  // costs no time while it says nothing
+  const auto cpu = cpu_seconds();
   std::this_thread::sleep_for(600ms);  // a heartbeat
+  EXPECT_LT(cpu_seconds() - cpu, 0.3);
   EXPECT_EQ(a.count("down 2") + a.count("down 2 reset"), 0u);
   EXPECT_TRUE(talk(a, b));
 }
