@@ -72,11 +72,7 @@ public:
         [this](const dialled& m) { handle_dialled(m); },
         [this](const know& m) { handle_know(m); },
         [this](const forget& m) { handle_forget(m.node); },
-        [this](const seek& m) {
-          const auto id = ++places_made_;
-          places_[id].at = m.at;
-          schedule(id, 0ms);
-        },
+        [this](const seek& m) { handle_seek(m.at); },
         [this](const joined& m) { handle_joined(m.cluster_id); },
         [this](const listening& m) { reach_ = m.reach; },
         [this](stop& m) {
@@ -151,6 +147,14 @@ private:
       at.node = m.node;
     }
     if (!p.linked() && !p.greeting) schedule(*p.place, first_delay(m.node));
+  }
+
+  void handle_seek(const net::address& at) {
+    const auto known = [&](const auto& p) { return !p.second.node && p.second.at == at; };
+    if (stopping() || std::ranges::any_of(places_, known)) return;
+    const auto id = ++places_made_;
+    places_[id].at = at;
+    schedule(id, 0ms);
   }
 
   void handle_forget(node_id node) {
@@ -409,7 +413,13 @@ private:
       }
       if (!p.place) ask_whether_gone(theirs);
     }
-    if (p.place && !p.linked() && !p.greeting && !stopping()) schedule(*p.place, first_delay(theirs.node));
+    if (p.place && !p.linked() && !p.greeting && !stopping()) {
+      // By a link that is not ours: two processes have our node id, and would take the peer from each other for ever.
+      const bool by_twin = how.theirs && how.theirs->reason == farewell::why::replaced;
+      if (by_twin)
+        complain(places_.at(*p.place), level::warn, "link_taken", "another process with our node id has a newer link");
+      schedule(*p.place, by_twin ? backoff_refused : first_delay(theirs.node));
+    }
     tidy(theirs.node);
   }
 

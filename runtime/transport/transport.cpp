@@ -18,6 +18,8 @@ using namespace transport_parts;
 
 /// Each can be held up by one silent host for a second.
 constexpr unsigned dialer_threads = 3;
+constexpr std::size_t window_bytes_most = std::size_t{1} << 30;
+constexpr std::size_t frame_bytes_most = std::size_t{1} << 30;
 constexpr std::chrono::seconds start_timeout{5};
 constexpr std::chrono::seconds stop_timeout{5};
 
@@ -99,6 +101,10 @@ private:
 
 result<std::unique_ptr<transport>> transport::start(caf::actor_system& actors, transport_options options,
                                                     transport_callbacks callbacks) {
+  // Less would not take a whole batch, more not be believed by peers.
+  for (const auto window : options.limits.window_bytes)
+    TROUPE_CHECK(window >= transport_wire::batch_bytes_usual && window <= window_bytes_most);
+  TROUPE_CHECK(options.limits.frame_bytes_max <= frame_bytes_most);
   tls_context tls;
   if (options.tls) {
     auto made = make_tls_context(*options.tls);

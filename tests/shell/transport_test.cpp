@@ -244,6 +244,19 @@ TEST(Transport, AStoppedPeerIsDownAndRefusesAndItsSuccessorIsFound) {
   EXPECT_TRUE(talk(a, *b));
 }
 
+TEST(Transport, ASecondIncarnationTakesTheLinkAndTheFirstLeavesIt) {
+  station a{{.id = 1}}, first{{.id = 2}}, second{{.id = 2}};
+  first.know(a);
+  ASSERT_TRUE(linked(a, first));
+  second.know(a);
+  EXPECT_TRUE(second.hears("up 1"));
+  EXPECT_TRUE(first.hears("down 1"));
+  EXPECT_TRUE(a.hears("down 2"));
+  EXPECT_TRUE(a.hears("up 2"));
+  EXPECT_TRUE(talk(a, second));
+  EXPECT_FALSE(first.hears("up 1", 500ms));  // not at once, or they would take turns for ever
+}
+
 TEST(Transport, APeerThatDialledUsIsAskedWhetherItIsGone) {
   station a{{.id = 1}};
   auto b = std::make_unique<station>(station::setup{.id = 2});
