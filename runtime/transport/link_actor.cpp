@@ -90,13 +90,16 @@ private:
 
   void handle(link_batch&& m) {
     if (phase_ == phase::ended) return;
+    // Any actor of any peer can send here. Their supervisor and the link it has made for us are of one node.
+    const auto from = caf::actor_cast<caf::actor>(current_sender());
+    const bool greeting = phase_ == phase::greeting && dials_;
+    if (!from || (greeting ? from.node() != remote_.node() : from != remote_)) return;
     heard_ = boot_clock::now();
     auto parsed = parse_batch(m.bytes);
     if (!parsed) return fail(parsed.error());
     if (parsed->kind == batch_kind::farewell) return handle_farewell(parsed->body);
-    const auto from = caf::actor_cast<caf::actor>(current_sender());
-    if (phase_ == phase::greeting && dials_) {
-      if (parsed->kind != batch_kind::welcome || !from) return fail({errc::malformed, "no welcome after our hello"});
+    if (greeting) {
+      if (parsed->kind != batch_kind::welcome) return fail({errc::malformed, "no welcome after our hello"});
       auto theirs = parse_introduction(parsed->body);
       if (!theirs) return fail(theirs.error());
       theirs_ = *theirs;
@@ -107,7 +110,6 @@ private:
       phase_ = phase::greeted;
       return send(supervisor_, greeted{theirs_});
     }
-    if (from != remote_) return;
     // Frames may come before the supervisor has decided; the peer's window bounds them.
     if (phase_ != phase::open) return held_.push_back(std::move(*parsed));
     take(*parsed);

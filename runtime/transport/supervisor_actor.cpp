@@ -154,7 +154,7 @@ private:
     if (stopping() || std::ranges::any_of(places_, known)) return;
     const auto id = ++places_made_;
     places_[id].at = at;
-    schedule(id, 0ms);
+    schedule(id, jitter(20ms));  // the nodes of a new cluster seek each other
   }
 
   void handle_forget(node_id node) {

@@ -55,7 +55,8 @@ struct transport_options {
 };
 
 /// Called from the transport's threads, several at a time; `up` of a connection comes before its frames, `down` after.
-/// They must not block: while `received` runs, its peer gets no further credit. None of them may call `stop`.
+/// All are set. They must not block: while `received` runs, its peer gets no further credit. None of them may call
+/// `stop`.
 struct transport_callbacks {
   /// The frame may share up to 128 KiB of memory with others that came with it: copy what is kept for long. It begins
   /// at a multiple of 8.
