@@ -55,6 +55,7 @@ troupe_test(net USES troupe_net LABELS unit)
 set_tests_properties(net PROPERTIES ENVIRONMENT GTEST_FILTER=-*Ipv6)
 add_test(NAME net_ipv6 COMMAND test_net --gtest_filter=*Ipv6)
 set_tests_properties(net_ipv6 PROPERTIES TIMEOUT 120 LABELS unit SKIP_REGULAR_EXPRESSION "SKIPPED")
+troupe_test(transport USES troupe_transport_core LABELS unit)
 troupe_test(ring USES troupe_ring LABELS unit)
 # With the rules removable: the storms also run without each of them, and must notice.
 troupe_test(membership USES troupe_membership_removable LABELS storm TIMEOUT 600)

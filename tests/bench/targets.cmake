@@ -11,6 +11,9 @@ endfunction()
 
 troupe_bench(log troupe_store)
 troupe_bench(simulation troupe_simulation)
+if(TROUPE_ACTORS)
+  troupe_bench(transport_bench troupe_transport)
+endif()
 
 find_library(RDKAFKA rdkafka)
 if(TARGET troupe-node AND RDKAFKA)

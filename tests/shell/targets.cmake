@@ -4,4 +4,6 @@ if(TROUPE_ACTORS)
   troupe_test(controller_actor USES troupe_partition troupe_controller troupe_store troupe_observe caf_core LABELS unit
               SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/controller_actor_test.cpp
                       ${CMAKE_SOURCE_DIR}/actors/controller/controller_actor.cpp)
+  troupe_test(transport_links USES troupe_transport LABELS unit
+              SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/transport_test.cpp)
 endif()
