@@ -70,8 +70,7 @@ struct transport_callbacks {
 
 /// Is       the links to all peers over CAF (BASP), one connection to each, TLS where it is set up.
 /// Tells    who is up and down; frames from peers.
-/// Fails    A lost connection is made again for as long as the peer is known. A peer of another cluster is refused,
-/// with
+/// Fails    A lost connection is made again for as long as the peer is known. A peer of another cluster is refused, in
 ///          words in both logs.
 /// Bounds   per peer and urgency the bytes that wait and those under way (`link_limits`); above, frames are dropped and
 ///          counted.
