@@ -47,7 +47,7 @@ struct transport_options {
   std::uint64_t incarnation{0};
   std::string cluster_id;
   net::address listen{"127.0.0.1", 0};
-  /// Where peers reach us; without a host it is `listen`, without a port the one that is bound.
+  /// Where peers reach us; without a host it is `listen` (no use for 0.0.0.0), without a port the one that is bound.
   net::address advertised;
   std::optional<transport_tls> tls;
   link_limits limits;
@@ -70,8 +70,7 @@ struct transport_callbacks {
 
 /// Is       the links to all peers over CAF (BASP), one connection to each, TLS where it is set up.
 /// Tells    who is up and down; frames from peers.
-/// Fails    A lost connection is made again for as long as the peer is known. A peer of another cluster is refused,
-/// with
+/// Fails    A lost connection is made again for as long as the peer is known. A peer of another cluster is refused, in
 ///          words in both logs.
 /// Bounds   per peer and urgency the bytes that wait and those under way (`link_limits`); above, frames are dropped and
 ///          counted.
@@ -82,8 +81,8 @@ public:
   static result<std::unique_ptr<transport>> start(caf::actor_system&, transport_options, transport_callbacks);
   virtual ~transport() = default;
 
-  /// Thread-safe, never blocks for long. Without a connection to a known peer, control waits up to a second for one;
-  /// everything else is dropped.
+  /// Thread-safe, never blocks for long; to this node itself nothing is sent. Without a connection to a known peer,
+  /// control waits up to a second for one; everything else is dropped.
   virtual void send(node_id to, urgency, shared_bytes frame) = 0;
   /// Where a node is: dialled from now on whenever there is no link to it.
   virtual void know(node_id, net::address) = 0;
