@@ -102,7 +102,7 @@ node_agent::effects node_agent::tick(instant now) {
 }
 
 void node_agent::beat(instant now, effects& out) {
-  next_send_ = now + options_.heartbeat_every;
+  next_send_ = now + (stage_ == stage::draining ? options_.heartbeat_every_draining : options_.heartbeat_every);
   heartbeat h{self_, applied_, now};
   h.ready = stage_ != stage::catching_up;
   h.wants_to_stop = stage_ == stage::draining;

@@ -23,6 +23,7 @@ public:
   struct options {
     registration self;  ///< `clean` and `damaged` come with `recovered`
     std::chrono::milliseconds heartbeat_every{500};
+    std::chrono::milliseconds heartbeat_every_draining{100};  ///< who wants to stop asks more often whether it may
     std::chrono::milliseconds lease{3000};
     std::chrono::milliseconds register_every{500};
     /// Without an answer of the controller for so long, each heartbeat goes through relays as well.

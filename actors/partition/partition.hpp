@@ -14,12 +14,12 @@
 #include "runtime/base/result.hpp"
 #include "runtime/store/log.hpp"
 
-/// The leader of one topic partition; entity name `partition/<topic>/<index>`.
+/// A replica of one topic partition; its leader is the entity `partition/<topic>/<index>`.
 ///
-/// Is       the only place where this partition's offsets are given out.
-/// Answers  produce, fetch, list_offsets, epoch_end, delete_records.
-/// Tells    sessions that wait for data.
-/// Keeps    batches in the log of its (topic id, partition, added_at), and there a mark with the high watermark and the
+/// Is       while it leads, the only place where this partition's offsets are given out; else a copy of the leader's
+/// log. Answers  produce, fetch, list_offsets, epoch_end, delete_records; its followers' fetches. Tells    sessions
+/// that wait for data; its leader what it has; the controller who is in sync. Keeps    batches in the log of its (topic
+/// id, partition, added_at), and there a mark with the high watermark and the
 ///          producers' states. Nothing else outlives it.
 /// Fails    If a sync fails, what is on disk is unknown: the log directory is failed, the node says so and stops.
 ///          A full disk refuses produce requests (storage_full) and goes on by itself when space is back.
@@ -73,6 +73,7 @@ struct fetch {
   leader_epoch current{no_epoch};       ///< the leader epoch that the caller believes in; -1: unchecked
   leader_epoch last_fetched{no_epoch};  ///< epoch of the last batch that the caller has; -1: unchecked
   bool read_committed{false};
+  bool leader_only{true};  ///< false: any replica that follows may answer, from below its watermark (KIP-392)
   /// With a deadline: `answer` is called a second time as soon as there is something new beyond the first answer
   /// (the watermark moved, the partition goes away), unless that is later than the deadline. The second answer carries
   /// data like the first.
@@ -116,19 +117,6 @@ struct delete_records {
   };
   log_offset before{-1};  ///< new log start; -1: the high watermark
   std::function<void(outcome)> answer;
-};
-
-/// New settings, from the metadata.
-struct reconfigure {
-  topic_settings settings;
-};
-/// The topic is deleted: waiting callers get unknown_topic. The actor stays for a moment to tell late callers the same,
-/// then it ends.
-struct retire {};
-/// The node stops: what was appended becomes durable and is answered, a mark is written, everyone else gets `closed`;
-/// then `stopped` is called and the actor ends. Callers should be gone by then: messages that come later are lost.
-struct stop_partition {
-  std::function<void()> stopped;
 };
 
 }  // namespace troupe

@@ -4,15 +4,16 @@
 #include <utility>
 
 #include "actors/partition/decompressor.hpp"
-#include "actors/partition/partition_core.hpp"
+#include "actors/partition/replica.hpp"
 #include "actors/partition/restore.hpp"
+#include "runtime/base/overloaded.hpp"
 #include "runtime/base/random.hpp"
 #include "runtime/observe/log.hpp"
 #include "runtime/observe/metrics.hpp"
 
-/// The shell of a partition: carries messages to the core and its effects to the store and to callers.
+/// The shell of a replica: carries messages to the core and its effects to the store, to callers and to other replicas.
 ///
-///     restoring --opened--> serving --retire--> gone (says unknown_topic for a moment) --> ends
+///     restoring --opened--> serving --retire--> gone (says why for a moment) ------------> ends
 ///         |                    `-----stop-----> stopping (last block, mark) -------------> ends
 ///         `--cannot be opened--> gone (says why, until retired or stopped)
 ///
@@ -33,7 +34,17 @@ struct refused {
 struct read_done {
   std::function<void()> go_on;
 };
-enum class timer : std::uint8_t { tick, retention, mark, linger };
+/// A cut of the log has been done, or not.
+struct cut_done {
+  bool restart;
+  log_offset at;
+  result<void> how;
+};
+struct cut_again {
+  bool restart;
+  log_offset at;
+};
+enum class timer : std::uint8_t { deadlines, replication, retention, mark, linger };
 struct due {
   timer which;
 };
@@ -44,6 +55,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::opened)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::durable)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::refused)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::read_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::cut_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::cut_again)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::partition_events::due)
 
 namespace troupe {
@@ -53,7 +66,11 @@ namespace {
 using namespace partition_events;
 
 /// How often deadlines of waiting callers are looked at, while there are any.
-constexpr std::chrono::seconds tick_interval{1};
+constexpr std::chrono::seconds deadline_interval{1};
+/// How often the replicas of a partition look at each other. A sole replica has nobody to look at.
+constexpr std::chrono::milliseconds replication_interval{100};
+/// A cut that a full disk refused is tried again.
+constexpr std::chrono::milliseconds cut_again_after{500};
 /// How long a retired partition still answers.
 constexpr std::chrono::seconds linger_interval{1};
 
@@ -74,7 +91,7 @@ public:
   partition_actor(caf::actor_config& config, partition_setup setup)
       : caf::event_based_actor{config},
         setup_{std::move(setup)},
-        entity_{"partition/" + setup_.topic + "/" + std::to_string(setup_.index.value())},
+        entity_{"partition/" + setup_.topic + "/" + std::to_string(setup_.seat.partition.value())},
         random_{random_seed()} {}
 
   const char* name() const override { return "partition"; }
@@ -87,7 +104,11 @@ public:
       auto state = restore_partition(*store, log, wall_now());
       caf::anon_send(me, opened{std::make_shared<result<partition_restored>>(std::move(state))});
     });
-    return {[this](opened& m) { begin(std::move(*m.state)); }};
+    return {[this](opened& m) { begin(std::move(*m.state)); },
+            [this](reassigned& m) {  // nothing is served yet, so it is taken in already
+              setup_.first = std::move(m.now);
+              if (m.settings) setup_.settings = std::move(*m.settings);
+            }};
   }
 
   void on_exit() override {
@@ -102,32 +123,43 @@ private:
 
   void begin(result<partition_restored> state) {
     set_default_handler(caf::drop);
-    if (state) {
-      if (state->damaged_from)
-        observe::log(observe::level::error, "partition", "log_damaged",
-                     {{"entity", entity_},
-                      {"readable_from", state->start},
-                      {"readable_below", *state->damaged_from},
-                      {"end", state->end},
-                      {"next_step",
-                       "produce is refused and records below stay readable: copy them to a new topic, then delete this "
-                       "one; or restore the data directory from a backup"}});
-      core_ = std::make_unique<partition_core>(setup_.epoch, std::move(setup_.settings), std::move(*state), now());
-      observe::log(observe::level::debug, "partition", "opened",
-                   {{"entity", entity_},
-                    {"epoch", setup_.epoch},
-                    {"start", core_->start()},
-                    {"end", core_->end()},
-                    {"producers", core_->known_producers().size()}});
-      // At a random time first: the partitions of a node do not all look at once.
-      arm(timer::retention,
-          std::chrono::milliseconds{random_.below(static_cast<std::uint64_t>(setup_.retention_interval.count()) + 1)});
-      mark_later();
-    } else {
+    if (!state) {
       gone_ = state.error();
       observe::log(observe::level::error, "partition", "log_not_opened", {{"entity", entity_}, {"why", *gone_}});
+    } else if (state->damaged_from && !setup_.damage_known) {
+      // The controller has to hear of it before anybody counts on this replica, and hears it from a registration.
+      gone_ = error{errc::storage_damaged, "the log of " + entity_ + " is damaged from offset " +
+                                               std::to_string(state->damaged_from->value()) + " on"};
+      setup_.home->found_damage(*gone_);
+    } else {
+      serve(std::move(*state));
     }
     become(serving());
+  }
+
+  void serve(partition_restored state) {
+    if (state.damaged_from)
+      observe::log(observe::level::error, "partition", "log_damaged",
+                   {{"entity", entity_},
+                    {"readable_from", state.start},
+                    {"readable_below", *state.damaged_from},
+                    {"end", state.end},
+                    {"next_step",
+                     "another replica leads and brings the rest back; where there is none, restore the data directory "
+                     "from a backup, or set unclean.leader.election.enable=true on the topic to go on without what is "
+                     "lost"}});
+    replica_ = std::make_unique<partition_replica>(setup_.seat, setup_.home->self, std::move(setup_.settings),
+                                                   std::move(state), now());
+    observe::log(observe::level::debug, "partition", "opened",
+                 {{"entity", entity_},
+                  {"start", core().start()},
+                  {"end", core().end()},
+                  {"producers", core().known_producers().size()}});
+    take_in(std::exchange(setup_.first, {}));
+    // At a random time first: the partitions of a node do not all look at once.
+    arm(timer::retention,
+        std::chrono::milliseconds{random_.below(static_cast<std::uint64_t>(setup_.retention_interval.count()) + 1)});
+    mark_later();
   }
 
   caf::behavior serving() {
@@ -135,35 +167,46 @@ private:
         [this](produce& m) { handle(std::move(m)); },
         [this](fetch& m) { handle(std::move(m)); },
         [this](const durable& m) {
-          if (!core_ || retired_) return;
-          perform(core_->durable(m.end));
+          if (!replica_ || retired_) return;
+          perform(replica_->durable(m.end, leased_now()));
           mark_later();
           stop_when_quiet();
         },
+        [this](const replica_mail& m) { handle(m); },
         [this](list_offsets& m) { handle(std::move(m)); },
         [this](epoch_end& m) {
-          if (!refuse_if_gone(m.answer)) m.answer(core_->epoch_ended(m));
+          if (!refuse_if_gone(m.answer, true)) m.answer(core().epoch_ended(m));
         },
         [this](delete_records& m) { handle(std::move(m)); },
-        [this](reconfigure& m) {
-          if (core_) core_->reconfigured(std::move(m.settings));
+        [this](reassigned& m) {
+          if (replica_ && !gone_) {
+            if (m.settings) perform(replica_->reconfigured(std::move(*m.settings), leased_now()));
+            take_in(std::move(m.now));
+          }
+        },
+        [this](log_end_question& m) {
+          if (replica_ && !gone_) m.answer(replica_->log_end());
         },
         [this](const refused& m) {
-          if (!core_ || retired_) return;
+          if (!replica_ || retired_) return;
           if (const auto times = setup_.metrics ? setup_.metrics->refusals.due() : 1; times > 0)
             observe::log(
                 observe::level::warn, "partition", "append_refused",
-                {{"entity", entity_}, {"end", m.end}, {"was", core_->end()}, {"why", m.why}, {"times", times}});
-          perform(core_->refused(m.end, m.why));
+                {{"entity", entity_}, {"end", m.end}, {"was", core().end()}, {"why", m.why}, {"times", times}});
+          perform(replica_->refused(m.end, m.why, leased_now()));
           stop_when_quiet();
+        },
+        [this](const cut_done& m) { handle(m); },
+        [this](const cut_again& m) {
+          if (replica_ && !retired_) cut(m.restart, m.at);
         },
         [this](read_done& m) {
           --outstanding_;
           m.go_on();
         },
         [this](const due& m) { handle(m); },
-        [this](const retire&) {
-          leave({errc::unknown_topic, "the topic was deleted"});
+        [this](retire& m) {
+          leave(std::move(m.why));
           if (!std::exchange(retired_, true)) arm(timer::linger, linger_interval);
         },
         [this](stop_partition& m) {
@@ -180,14 +223,16 @@ private:
   void handle(produce&& m) {
     if (refuse_if_gone(m.answer)) return;
     const auto bytes = m.records.bytes.size();
-    auto todo = core_->produced(std::move(m), now(), setup_.store->crowded(setup_.log), decompressor::of_this_thread());
+    const auto at = now();
+    replica_->leased(setup_.home->lease_end.load(std::memory_order_relaxed));
+    auto todo = replica_->produced(std::move(m), at, setup_.store->crowded(setup_.log), decompressor::of_this_thread());
     if (setup_.metrics) count(todo, bytes);
     perform(std::move(todo));
   }
 
   void handle(fetch&& m) {
-    if (refuse_if_gone(m.answer)) return;
-    if (m.watch_until && !core_->watchable()) {
+    if (refuse_if_gone(m.answer, m.leader_only)) return;
+    if (m.watch_until && !core().watchable()) {
       fetch::outcome full;
       full.refused = error{errc::busy, "too many readers wait for this partition"};
       return m.answer(std::move(full));
@@ -196,10 +241,10 @@ private:
   }
 
   void handle(list_offsets&& m) {
-    if (refuse_if_gone(m.answer)) return;
-    if (auto known = core_->offsets_listed(m)) return m.answer(std::move(*known));
+    if (refuse_if_gone(m.answer, true)) return;
+    if (auto known = core().offsets_listed(m)) return m.answer(std::move(*known));
     ++outstanding_;
-    const time_search search{m.timestamp, core_->start(), core_->watermark()};
+    const time_search search{m.timestamp, core().start(), core().watermark()};
     setup_.store->run_blocking(
         [me = myself(), store = setup_.store, log = setup_.log, search, answer = std::move(m.answer)] {
           caf::anon_send(me, read_done{[answer, found = find_by_time(*store, log, search)] { answer(found); }});
@@ -207,14 +252,14 @@ private:
   }
 
   void handle(delete_records&& m) {
-    if (refuse_if_gone(m.answer)) return;
-    auto start = core_->records_deleted(m.before);
+    if (refuse_if_gone(m.answer, true)) return;
+    auto start = core().records_deleted(m.before);
     if (!start) {
       delete_records::outcome out;
       out.refused = start.error();
       return m.answer(std::move(out));
     }
-    if (!*start) return m.answer({{}, core_->start()});
+    if (!*start) return m.answer({{}, core().start()});
     ++outstanding_;
     setup_.store->trim(setup_.log, **start, [me = myself(), answer = std::move(m.answer), low = **start](auto trimmed) {
       delete_records::outcome out{{}, low};
@@ -223,11 +268,37 @@ private:
     });
   }
 
+  void handle(const replica_mail& m) {
+    if (!replica_ || gone_) return;
+    const auto at = leased_now();
+    std::visit(overloaded{[&](const replica_fetch& it) { perform(replica_->received(m.from, it, at)); },
+                          [&](const replica_answer& it) { perform(replica_->received(m.from, it, now())); },
+                          [&](const alter_isr_answer& it) { perform(replica_->received(it, now())); }},
+               m.what);
+  }
+
+  void handle(const cut_done& m) {
+    if (!replica_ || retired_) return;
+    if (m.how) return perform(replica_->truncated(setup_.store->state(setup_.log)->end, leased_now()));
+    // Anything but a full disk has ended this node by now.
+    if (m.how.code() == errc::storage_full) delayed_send(this, cut_again_after, cut_again{m.restart, m.at});
+  }
+
   void handle(const due& m) {
     switch (m.which) {
-      case timer::tick:
-        tick_armed_ = false;
-        return perform(core_->tick(boot_clock::now()));
+      case timer::deadlines:
+        deadlines_armed_ = false;
+        if (replica_) perform(replica_->tick(leased_now()));
+        return;
+      case timer::replication:
+        replication_armed_ = false;
+        if (!replica_ || gone_) return;
+        perform(replica_->tick(leased_now()));
+        if (const auto leader = replica_->out_of_reach(); leader != out_of_reach_) {
+          out_of_reach_ = leader;
+          setup_.home->out_of_reach({setup_.seat.topic, setup_.seat.partition}, leader);
+        }
+        return look_at_others();
       case timer::mark:
         mark_armed_ = false;
         return mark_now();
@@ -236,31 +307,132 @@ private:
         retain();
         return arm(timer::retention, setup_.retention_interval);
       case timer::linger:
-        // Whoever asked before the topic went is still answered.
+        // Whoever asked before the replica went is still answered.
         return outstanding_ == 0 ? quit() : arm(timer::linger, linger_interval);
     }
   }
 
+  /// `leads`: only a leader may answer.
   template <class Outcome>
-  bool refuse_if_gone(const std::function<void(Outcome)>& answer) {
-    if (!gone_) return false;
+  bool refuse_if_gone(const std::function<void(Outcome)>& answer, bool leads = false) {
+    std::optional<error> why = gone_;
+    using role = partition_replica::role;
+    if (!why && replica_->current() != role::leader) {
+      const bool readable = replica_->current() == role::follower || replica_->current() == role::none;
+      if (leads || !readable) why = error{errc::not_leader, "this replica does not lead " + entity_};
+    }
+    if (!why) return false;
     Outcome out;
-    out.refused = gone_;
+    out.refused = std::move(why);
     answer(std::move(out));
     return true;
   }
 
+  // -- roles ----------------------------------------------------------------------------------------------
+
+  partition_core& core() { return replica_->partition(); }
+  const partition_core& core() const { return replica_->partition(); }
+
+  /// The time, for an event; what the replica may still answer depends on the node's lease.
+  instant leased_now() {
+    replica_->leased(setup_.home->lease_end.load(std::memory_order_relaxed));
+    return boot_clock::now();
+  }
+
+  void take_in(assignment a) {
+    replicated_ = a.state.replicas.size() > 1;
+    leased_now();
+    perform(replica_->assigned(a, now()));
+    look_at_others();
+  }
+
+  void look_at_others() {
+    if (!replicated_ || std::exchange(replication_armed_, true)) return;
+    arm(timer::replication, replication_interval);
+  }
+
+  void became(const partition_replica::become& it) {
+    static constexpr std::string_view names[] = {"none", "leader", "follower", "damaged", "failed", "removed"};
+    observe::log(it.why ? observe::level::error : observe::level::debug, "partition", "role",
+                 {{"entity", entity_},
+                  {"is", names[static_cast<std::size_t>(it.now)]},
+                  {"epoch", it.epoch},
+                  {"why", it.why ? it.why->text : std::string{}}});
+  }
+
   // -- effects --------------------------------------------------------------------------------------------
 
-  void perform(partition_core::effects&& todo) {
-    if (!todo.append.empty()) setup_.store->append(setup_.log, std::move(todo.append));
-    for (auto& it : todo.produced) it.to(std::move(it.outcome));
-    for (auto& it : todo.fetched) it.to(std::move(it.outcome));
-    for (auto& it : todo.woken) read(std::move(it), round::second);
-    if (!tick_armed_ && core_->waiting()) {
-      tick_armed_ = true;
-      arm(timer::tick, tick_interval);
+  void perform(partition_replica::effects&& todo) {
+    for (auto& one : todo)
+      std::visit(overloaded{
+                     [&](partition_replica::append& it) { setup_.store->append(setup_.log, std::move(it.batches)); },
+                     [&](partition_replica::truncate& it) { cut(false, it.end); },
+                     [&](partition_replica::restart& it) { cut(true, it.start); },
+                     [&](partition_replica::trim& it) { setup_.store->trim(setup_.log, it.start, [](const auto&) {}); },
+                     [&](partition_replica::send_fetch& it) { setup_.home->send_fetch(it.to, std::move(it.message)); },
+                     [&](partition_replica::send_answer& it) { send(std::move(it)); },
+                     [&](partition_replica::send_proposal& it) { setup_.home->propose(std::move(it.message)); },
+                     [](partition_replica::committed&) {},
+                     [&](partition_replica::tell& it) { tell(std::move(it.clients)); },
+                     [&](partition_replica::become& it) { became(it); },
+                 },
+                 one);
+    look_at_deadlines();
+  }
+
+  void tell(partition_core::effects&& clients) {
+    for (auto& it : clients.produced) it.to(std::move(it.outcome));
+    for (auto& it : clients.fetched) it.to(std::move(it.outcome));
+    for (auto& it : clients.woken) read(std::move(it), round::second);
+  }
+
+  void look_at_deadlines() {
+    if (deadlines_armed_ || !core().waiting()) return;
+    deadlines_armed_ = true;
+    arm(timer::deadlines, deadline_interval);
+  }
+
+  void cut(bool restart, log_offset at) {
+    auto told = [me = myself(), restart, at](const result<void>& how) {
+      caf::anon_send(me, cut_done{restart, at, how});
+    };
+    if (restart)
+      setup_.store->restart_at(setup_.log, at, std::move(told));
+    else
+      setup_.store->truncate(setup_.log, at, std::move(told));
+  }
+
+  /// To a follower: first with the records that the message is about.
+  void send(partition_replica::send_answer&& it) {
+    if (!it.read) return setup_.home->send_answer(it.to, std::move(it.message));
+    auto waits = std::make_shared<partition_replica::send_answer>(std::move(it));
+    const store::read_limits limits{waits->read->end, waits->read->bytes_max, true};
+    ++outstanding_;
+    auto got = setup_.store->read(setup_.log, waits->read->from, limits,
+                                  [this, me = myself(), waits](result<store::read_result> later) {
+                                    auto found = std::make_shared<result<store::read_result>>(std::move(later));
+                                    caf::anon_send(me, read_done{[this, waits, found] { send(*waits, *found); }});
+                                  });
+    if (!got) return;
+    --outstanding_;
+    send(*waits, *got);
+  }
+
+  void send(partition_replica::send_answer& it, const result<store::read_result>& got) {
+    if (!got) return damaged_by(got.error());
+    auto& runs = std::get<replica_answer::records>(it.message.what).runs;
+    for (const auto& s : got->slices) {
+      auto bytes = s.load();
+      if (!bytes) return damaged_by(bytes.error());
+      runs.push_back(std::move(*bytes));
     }
+    if (runs.empty() && it.read->from < it.read->end) return;  // without an answer the follower asks again
+    setup_.home->send_answer(it.to, std::move(it.message));
+  }
+
+  /// Where others have the records, this replica gets them back; alone, it keeps what can be read.
+  void damaged_by(const error& why) {
+    if (why.code == errc::storage_damaged && replicated_ && !gone_) setup_.home->found_damage(why);
   }
 
   enum class round : std::uint8_t { first, second };
@@ -271,7 +443,7 @@ private:
   };
 
   void read(fetch&& m, round which) {
-    auto admitted = core_->fetched(m);
+    auto admitted = core().fetched(m);
     reading it{std::move(m), std::move(admitted.outcome), which};
     if (!admitted.read) return finish(std::move(it));
     const store::read_limits limits{admitted.end, it.request.bytes_max, it.request.at_least_one};
@@ -294,6 +466,7 @@ private:
       it.outcome.bytes = got->bytes;
     } else {
       it.outcome.refused = got.error();
+      damaged_by(got.error());
     }
     finish(std::move(it));
   }
@@ -309,10 +482,10 @@ private:
     it.request.answer(std::move(it.outcome));
     if (!watches) return;
     if (gone_) return it.request.answer(refusal());
-    if (auto todo = core_->watch(it.request, seen))
-      perform(std::move(*todo));
-    else
-      it.request.answer(refusal(todo.error()));
+    auto news = core().watch(it.request, seen);
+    if (!news) return it.request.answer(refusal(news.error()));
+    tell(std::move(*news));
+    look_at_deadlines();
   }
 
   fetch::outcome refusal() const { return refusal(*gone_); }
@@ -322,27 +495,33 @@ private:
     return out;
   }
 
-  void count(const partition_core::effects& todo, std::size_t bytes) const {
+  void count(const partition_replica::effects& todo, std::size_t bytes) const {
     const auto& m = *setup_.metrics;
-    if (!todo.append.empty()) {
-      m.batches.add();
-      m.records.add(todo.append.front().offsets);
-      m.bytes.add(static_cast<double>(bytes));
-    } else if (!todo.produced.empty() && todo.produced.front().outcome.refused) {
-      m.refused.add();
-    } else {
-      m.duplicates.add();
+    for (const auto& one : todo) {
+      if (const auto* it = std::get_if<partition_replica::append>(&one)) {
+        m.batches.add();
+        m.records.add(it->batches.front().offsets);
+        m.bytes.add(static_cast<double>(bytes));
+        return;
+      }
+      if (const auto* it = std::get_if<partition_replica::tell>(&one); it && !it->clients.produced.empty()) {
+        (it->clients.produced.front().outcome.refused ? m.refused : m.duplicates).add();
+        return;
+      }
     }
+    m.duplicates.add();
   }
 
   // -- time -----------------------------------------------------------------------------------------------
 
   void arm(timer which, std::chrono::milliseconds in) { delayed_send(this, in, due{which}); }
 
+  /// Followers let go what their leader let go.
   void retain() {
+    if (replica_->current() != partition_replica::role::leader) return;
     std::vector<store::extent> extents;
-    if (!core_->retains_all()) extents = setup_.store->extents(setup_.log);
-    const auto start = core_->retained(extents, now());
+    if (!core().retains_all()) extents = setup_.store->extents(setup_.log);
+    const auto start = core().retained(extents, now());
     if (!start) return;
     observe::log(observe::level::debug, "partition", "retention", {{"entity", entity_}, {"start", *start}});
     setup_.store->trim(setup_.log, *start, [entity = entity_](const result<void>& trimmed) {
@@ -354,7 +533,7 @@ private:
   }
 
   void mark_later() {
-    if (mark_armed_ || !core_->mark_outdated()) return;
+    if (mark_armed_ || !core().mark_outdated()) return;
     mark_armed_ = true;
     arm(timer::mark, setup_.mark_interval);
   }
@@ -362,27 +541,27 @@ private:
   void mark_now() {
     if (gone_) return;
     // Without a mark a restart reads more headers; nothing else is lost, so a failure is not worth a word.
-    if (auto mark = core_->mark(false)) setup_.store->put_mark(setup_.log, std::move(*mark), [](const auto&) {});
+    if (auto mark = core().mark(false)) setup_.store->put_mark(setup_.log, std::move(*mark), [](const auto&) {});
     mark_later();
   }
 
   // -- the end --------------------------------------------------------------------------------------------
 
   void leave(error why) {
-    if (core_) perform(core_->ended(why));
+    if (replica_) perform(replica_->ended(why, boot_clock::now()));
     gone_ = std::move(why);
   }
 
   /// Once nothing waits for the disk any more, writes the last mark and ends.
   void stop_when_quiet() {
-    if (!stopping_ || closing_ || (core_ && !retired_ && core_->durable_end() != core_->end())) return;
+    if (!stopping_ || closing_ || (replica_ && !retired_ && core().durable_end() != core().end())) return;
     closing_ = true;
     auto end = [this] {
       leave({errc::closed, "the node is stopping"});
       if (stopped_) stopped_();
       quit();
     };
-    auto mark = core_ && !retired_ ? core_->mark(true) : std::nullopt;
+    auto mark = replica_ && !retired_ ? core().mark(true) : std::nullopt;
     if (!mark) return end();
     ++outstanding_;
     setup_.store->put_mark(setup_.log, std::move(*mark),
@@ -392,12 +571,14 @@ private:
   partition_setup setup_;
   const std::string entity_;
   random_source random_;
-  std::unique_ptr<partition_core> core_;
+  std::unique_ptr<partition_replica> replica_;
   std::optional<error> gone_;  ///< what everyone is told from now on
   bool retired_{false}, stopping_{false}, closing_{false};
   std::function<void()> stopped_;
-  bool tick_armed_{false}, mark_armed_{false};
-  std::size_t outstanding_{0};  ///< callbacks of the store that still owe an answer
+  bool deadlines_armed_{false}, replication_armed_{false}, mark_armed_{false};
+  bool replicated_{false};               ///< others have replicas, too
+  std::optional<node_id> out_of_reach_;  ///< as said last
+  std::size_t outstanding_{0};           ///< callbacks of the store that still owe an answer
 };
 
 }  // namespace

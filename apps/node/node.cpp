@@ -1,5 +1,6 @@
 #include "apps/node/node.hpp"
 
+#include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 #include <future>
 #include <thread>
 
-#include "actors/controller/controller_actor.hpp"
+#include "actors/node/node_actor.hpp"
 #include "apps/gateways/kafka/gateway.hpp"
 #include "apps/node/data_directory.hpp"
 #include "runtime/net/http_server.hpp"
@@ -24,9 +25,13 @@ namespace {
 
 using observe::level;
 
+/// An orderly stop waits so long for other nodes to take over; a little longer than the node itself does.
+constexpr std::chrono::seconds drain_patience{35};
+
 /// CAF as measured to suit us (docs/adr): as many workers as cores, fair to many actors, quiet when idle.
 struct actor_config : caf::actor_system_config {
-  explicit actor_config(unsigned threads) {
+  actor_config(unsigned threads, bool has_peers) {
+    if (has_peers) configure_transport(*this);
     set("scheduler.max-threads", static_cast<std::size_t>(threads));
     set("scheduler.max-throughput", std::size_t{200});
     set("work-stealing.moderate-poll-attempts", std::size_t{1});
@@ -44,6 +49,12 @@ std::uint64_t take_descriptors() {
   if (::getrlimit(RLIMIT_NOFILE, &allowed) != 0) return 1024;
   const rlimit all{allowed.rlim_max, allowed.rlim_max};
   return ::setrlimit(RLIMIT_NOFILE, &all) == 0 ? all.rlim_cur : allowed.rlim_cur;
+}
+
+/// A signal to end is waiting to be taken.
+bool asked_to_end() {
+  sigset_t waiting;
+  return ::sigpending(&waiting) == 0 && (sigismember(&waiting, SIGTERM) == 1 || sigismember(&waiting, SIGINT) == 1);
 }
 
 /// What the store says as `key=value key="some words"`, as fields.
@@ -157,7 +168,7 @@ struct node::state {
 
   result<void> open();
   result<void> open_store();
-  result<void> start_controller();
+  result<void> join_cluster();
   result<void> open_doors();
   void stop();
 };
@@ -187,9 +198,9 @@ result<void> node::state::open() {
   observe::watch_process(metrics);
   descriptors = take_descriptors();
   if (auto r = open_store(); !r) return r;
-  config.emplace(cores_or(options.actor_threads));
+  config.emplace(cores_or(options.actor_threads), options.cluster.has_value());
   actors = std::make_unique<caf::actor_system>(*config);
-  if (auto r = start_controller(); !r) return r;
+  if (auto r = join_cluster(); !r) return r;
   if (auto r = open_doors(); !r) return r;
   ready = true;
   return {};
@@ -213,11 +224,25 @@ result<void> node::state::open_store() {
   return {};
 }
 
-result<void> node::state::start_controller() {
-  controller_setup setup;
-  setup.self.id = options.node_id;
+result<void> node::state::join_cluster() {
+  node_setup setup;
+  setup.self.node = options.node_id;
+  setup.self.disk = directory->disk_id();
   setup.self.kafka = {options.kafka_advertised.host, options.kafka_advertised.port};
   setup.self.rack = options.rack;
+  setup.founder = options.join.empty();
+  if (options.cluster) {
+    const auto reached = options.cluster_advertised.value_or(*options.cluster);
+    setup.self.peer = {reached.host, reached.port};
+    auto& peers = setup.peers.emplace();
+    peers.listen = *options.cluster;
+    peers.advertised = reached;
+    // A follower's fetch brings at least one batch, and a batch may be as large as a request.
+    peers.limits.frame_bytes_max = options.request_bytes_max + (1 << 20);
+    if (!options.cluster_certificate.empty())
+      peers.tls = transport_tls{options.cluster_certificate, options.cluster_key, options.cluster_authority};
+    setup.seeds = options.join;
+  }
   setup.defaults.partitions = options.default_partitions;
   setup.defaults.replication = options.default_replication;
   setup.defaults.topic_overrides = topic_defaults(options);
@@ -230,7 +255,16 @@ result<void> node::state::start_controller() {
   setup.ready = [started](result<void> r) { started->set_value(std::move(r)); };
   setup.failed = [this](const error& why) { fail(why); };
   auto outcome = started->get_future();
-  controller = spawn_controller(*actors, std::move(setup));
+  controller = spawn_node(*actors, std::move(setup));
+  // Who joins, or finds no majority of the quorum, waits; whoever started us may change their mind meanwhile.
+  for (int waits = 1; outcome.wait_for(std::chrono::milliseconds{200}) != std::future_status::ready; ++waits) {
+    if (asked_to_end()) return {errc::closed, "stopped before the node was part of its cluster"};
+    if (waits % 25 == 0)
+      observe::log(level::warn, "node", "waiting_for_cluster",
+                   {{"waited_s", waits / 5},
+                    {"why", options.join.empty() ? "no majority of the cluster's voters answers"
+                                                 : "none of the nodes named by --join has taken this node in yet"}});
+  }
   auto r = outcome.get();
   if (r) cluster_id = cluster->view()->image->cluster_id;
   return r;
@@ -288,18 +322,29 @@ result<void> node::state::open_doors() {
 }
 
 void node::state::stop() {
-  // Load balancers see "not ready" first; then the doors close, the partitions write their marks, the store syncs.
+  // Load balancers see "not ready" first. Then the other nodes take over what is led here, while clients are still
+  // served; then the doors close, the partitions write their marks, the store syncs.
   ready = false;
-  if (kafka) kafka->stop();
-  kafka.reset();
   if (controller) {
-    auto stopped = std::make_shared<std::promise<void>>();
-    auto done = stopped->get_future();
-    caf::anon_send(controller, stop_request{[stopped] { stopped->set_value(); }});
-    if (done.wait_for(std::chrono::seconds{10}) != std::future_status::ready)
+    struct progress {
+      std::promise<std::function<void()>> drained;
+      std::promise<void> ended;
+    };
+    auto it = std::make_shared<progress>();
+    auto drained = it->drained.get_future();
+    auto ended = it->ended.get_future();
+    caf::anon_send(controller, stop_request{[it](std::function<void()> go_on) { it->drained.set_value(go_on); },
+                                            [it] { it->ended.set_value(); }});
+    if (drained.wait_for(drain_patience) == std::future_status::ready) {
+      if (kafka) kafka->stop();
+      drained.get()();
+    }
+    if (ended.wait_for(std::chrono::seconds{10}) != std::future_status::ready)
       observe::log(level::warn, "node", "partitions_slow_to_stop", {{"waited_s", 10}});
     controller = nullptr;
   }
+  if (kafka) kafka->stop();
+  kafka.reset();
   if (log) log->close();
   if (http) http->stop();
   http.reset();

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "apps/node/units.hpp"
+#include "runtime/transport/transport.hpp"
 
 /// One table of options serves the command line, the environment, the file, the help and the test of reference.conf: an
 /// option that is added to it exists everywhere. We read the command line ourselves because all sources then share
@@ -195,14 +196,46 @@ const form advertised{"HOST:PORT",
                         return at == from.kafka || at.host.empty() ? std::string{} : at.text();
                       }};
 
-const form cluster_address{
-    "HOST:PORT",
-    [](node_options& to, std::string_view text) -> result<void> {
-      to.cluster.reset();
-      if (text.empty()) return {};
-      return wrong("clusters of several nodes are not available in this version; leave it empty");
-    },
-    [](const node_options& from) { return from.cluster ? from.cluster->text() : std::string{}; }};
+/// An address, or nothing.
+form maybe_address(std::optional<net::address> node_options::*field) {
+  return {"HOST:PORT",
+          [=](node_options& to, std::string_view text) -> result<void> {
+            (to.*field).reset();
+            if (text.empty()) return {};
+            auto value = net::parse_address(text);
+            if (!value) return value.error();
+            to.*field = *value;
+            return {};
+          },
+          [=](const node_options& from) { return from.*field ? (from.*field)->text() : std::string{}; }};
+}
+
+const form addresses{"HOST:PORT,…",
+                     [](node_options& to, std::string_view text) -> result<void> {
+                       to.join.clear();
+                       while (!text.empty()) {
+                         const auto comma = std::min(text.find(','), text.size());
+                         auto value = net::parse_address(text.substr(0, comma));
+                         if (!value) return value.error();
+                         to.join.push_back(*value);
+                         text.remove_prefix(std::min(text.size(), comma + 1));
+                       }
+                       return {};
+                     },
+                     [](const node_options& from) {
+                       std::string all;
+                       for (const auto& a : from.join) all += (all.empty() ? "" : ",") + a.text();
+                       return all;
+                     }};
+
+form file(std::string node_options::*field) {
+  return {"FILE",
+          [=](node_options& to, std::string_view text) -> result<void> {
+            to.*field = text;
+            return {};
+          },
+          [=](const node_options& from) { return from.*field; }};
+}
 
 // -- the table ------------------------------------------------------------------------------------------
 
@@ -222,15 +255,28 @@ const std::vector<option>& table() {
        "The address Kafka clients are told to use; empty: that of kafka. Needed when kafka is 0.0.0.0 or [::]."},
       {"Addresses", "http", address(&o::http),
        "Where /healthz, /readyz and /metrics are served. Port 0: any free one."},
-      {"Addresses", "cluster", cluster_address,
-       "Where other nodes come in; empty: nowhere. Not available in this version."},
+
+      {"Cluster", "cluster", maybe_address(&o::cluster),
+       "Where the other nodes of the cluster come in; empty: this node stays alone."},
+      {"Cluster", "cluster-advertised", maybe_address(&o::cluster_advertised),
+       "The address other nodes are told to use; empty: that of cluster. Needed when cluster is 0.0.0.0 or [::]."},
+      {"Cluster", "join", addresses,
+       "Nodes of the cluster that a new node asks to take it in; empty: a new node founds a cluster. Once it is in, it "
+       "knows the others by itself."},
+      {"Cluster", "cluster-certificate", file(&o::cluster_certificate),
+       "What this node shows to the others (PEM). With it, key and authority, links are mutual TLS."},
+      {"Cluster", "cluster-key", file(&o::cluster_key), "The key of the certificate (PEM)."},
+      {"Cluster", "cluster-authority", file(&o::cluster_authority),
+       "The authority that signed every node's certificate (PEM)."},
+      {"Cluster", "insecure", on_off(&o::insecure),
+       "Let other machines reach the cluster address without TLS: whoever connects is believed."},
 
       {"Topics", "auto-create-topics", on_off(&o::auto_create_topics),
        "Create a topic when a client first asks for it by name."},
       {"Topics", "default-partitions", number(&o::default_partitions, 1, 10'000),
        "Partitions of a topic that is created without a number."},
-      {"Topics", "default-replication", number<std::int16_t>(&o::default_replication, 1, 1),
-       "Replicas of a topic that is created without a number. One node can hold one."},
+      {"Topics", "default-replication", number<std::int16_t>(&o::default_replication, 0, 1000),
+       "Replicas of a topic that is created without a number; 0: 3, or as many as there are nodes."},
       {"Topics", "retention",
        or_none<duration>(
            "DURATION", &o::retention, [](auto text) { return duration_in(text, 1ms, 36'525 * std::chrono::days{1}); },
@@ -426,6 +472,21 @@ result<void> completed(node_options& o) {
     return wrong("kafka-advertised: clients cannot connect to " + o.kafka_advertised.host +
                  "; it is an address where they reach this node");
   if (o.kafka_advertised.port == 0) return wrong("kafka: port 0 (any free one) cannot be told to clients; name a port");
+  const auto reached = o.cluster_advertised ? o.cluster_advertised : o.cluster;
+  if (reached && reached->is_wildcard())
+    return wrong("cluster: other nodes cannot be told to connect to " + reached->host +
+                 "; set cluster-advertised to an address where they reach this node");
+  if (!o.join.empty() && !o.cluster)
+    return wrong(
+        "join: a node of a cluster has to be reached by the others; set cluster, as in "
+        "--cluster=127.0.0.1:7400");
+  if (o.cluster && o.cluster->port == 0)
+    return wrong("cluster: port 0 (any free one) cannot be told to other nodes; name a port");
+  const int files = !o.cluster_certificate.empty() + !o.cluster_key.empty() + !o.cluster_authority.empty();
+  if (files != 0 && files != 3)
+    return wrong("cluster-certificate, cluster-key and cluster-authority belong together: set all three or none");
+  if (o.cluster)
+    if (auto safe = check_exposure(*o.cluster, files == 3, o.insecure); !safe) return safe;
   if (static_cast<std::uint64_t>(o.message_bytes_max) > o.request_bytes_max)
     return wrong("message-bytes-max (" + size_text(static_cast<std::uint64_t>(o.message_bytes_max)) +
                  ") is more than request-bytes-max (" + size_text(o.request_bytes_max) + "), in which it has to fit");

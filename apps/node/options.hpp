@@ -27,11 +27,16 @@ struct node_options {
   net::address kafka{"127.0.0.1", 9092};
   net::address kafka_advertised{"127.0.0.1", 9092};  ///< where not set: `kafka`
   net::address http{"127.0.0.1", 8080};
-  std::optional<net::address> cluster;  ///< none: no listener for other nodes
+
+  std::optional<net::address> cluster;             ///< where other nodes come in; none: this node stays alone
+  std::optional<net::address> cluster_advertised;  ///< where not set: `cluster`
+  std::vector<net::address> join;                  ///< empty: a new disk founds a cluster
+  std::string cluster_certificate, cluster_key, cluster_authority;  ///< all or none
+  bool insecure{false};
 
   bool auto_create_topics{true};
   std::int32_t default_partitions{1};
-  std::int16_t default_replication{1};
+  std::int16_t default_replication{0};                       ///< 0: 3, or as many as there are nodes
   std::optional<duration> retention{std::chrono::days{14}};  ///< none: kept for ever
   std::optional<std::uint64_t> retention_bytes;              ///< per partition; none: no limit
   std::int32_t message_bytes_max{1048588};

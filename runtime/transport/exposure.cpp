@@ -21,10 +21,11 @@ result<void> check_exposure(const net::address& listen, bool has_tls, bool insec
   if (has_tls || insecure || is_loopback(listen.host)) return {};
   return {
       errc::invalid_request,
-      "--peer=" + listen.text() +
+      "--cluster=" + listen.text() +
           " can be reached by other machines, and nothing protects it: whoever connects is believed. Give each node "
-          "a certificate (--tls-certificate, --tls-key and --tls-authority), listen on 127.0.0.1 only, or, in a "
-          "network where nobody else is, say --insecure"};
+          "a certificate (--cluster-certificate, --cluster-key and --cluster-authority), listen on 127.0.0.1 only, or, "
+          "in a "
+          "network where nobody else is, say --insecure=on"};
 }
 
 }  // namespace troupe

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "actors/controller/controller_actor.hpp"
+#include "actors/node/node_actor.hpp"
 #include "runtime/base/result.hpp"
 #include "runtime/observe/metrics.hpp"
 

@@ -79,10 +79,16 @@ TEST_F(Options, EachIsRead) {
                      "--kafka=[::1]:1",
                      "--kafka-advertised=k.example:2",
                      "--http=localhost:0",
-                     "--cluster=",
+                     "--cluster=0.0.0.0:3",
+                     "--cluster-advertised=c.example:4",
+                     "--join=a.example:5,[::1]:6",
+                     "--cluster-certificate=/c",
+                     "--cluster-key=/k",
+                     "--cluster-authority=/a",
+                     "--insecure=on",
                      "--auto-create-topics=off",
                      "--default-partitions=7",
-                     "--default-replication=1",
+                     "--default-replication=2",
                      "--retention=none",
                      "--retention-bytes=5GiB",
                      "--message-bytes-max=2MiB",
@@ -107,6 +113,14 @@ TEST_F(Options, EachIsRead) {
   want.kafka = {"::1", 1};
   want.kafka_advertised = {"k.example", 2};
   want.http = {"localhost", 0};
+  want.cluster = {"0.0.0.0", 3};
+  want.cluster_advertised = {"c.example", 4};
+  want.join = {{"a.example", 5}, {"::1", 6}};
+  want.cluster_certificate = "/c";
+  want.cluster_key = "/k";
+  want.cluster_authority = "/a";
+  want.insecure = true;
+  want.default_replication = 2;
   want.auto_create_topics = false;
   want.default_partitions = 7;
   want.retention = std::nullopt;
@@ -210,10 +224,19 @@ TEST_F(Options, WrongValuesSayWhatIsAllowed) {
   EXPECT_EQ(refusal({}), "TROUPE_LANES: \"many\" is no number from 0 to 8");
 }
 
-TEST_F(Options, SeveralNodesAreRefusedAndNoPartOfItPretends) {
-  EXPECT_EQ(refusal({"--cluster=127.0.0.1:7400"}),
-            "--cluster: clusters of several nodes are not available in this version; leave it empty");
-  EXPECT_EQ(refusal({"--default-replication=3"}), "--default-replication: \"3\" is no number from 1 to 1");
+TEST_F(Options, LinksBetweenNodesAreSafeOrOnPurposeNot) {
+  EXPECT_EQ(of({"--cluster=127.0.0.1:7400"}).cluster, (net::address{"127.0.0.1", 7400}));
+  EXPECT_NE(refusal({"--cluster=192.0.2.1:7400"}).find("--insecure=on"), std::string::npos);
+  EXPECT_TRUE(of({"--cluster=192.0.2.1:7400", "--insecure=on"}).insecure);
+  EXPECT_EQ(refusal({"--cluster=127.0.0.1:1", "--cluster-key=/k"}),
+            "cluster-certificate, cluster-key and cluster-authority belong together: set all three or none");
+}
+
+TEST_F(Options, ANodeOfAClusterIsReachedByTheOthers) {
+  EXPECT_NE(refusal({"--join=a.example:7400"}).find("set cluster"), std::string::npos);
+  EXPECT_NE(refusal({"--cluster=0.0.0.0:7400", "--insecure=on"}).find("cluster-advertised"), std::string::npos);
+  EXPECT_NE(refusal({"--cluster=127.0.0.1:0"}).find("port 0"), std::string::npos);
+  EXPECT_NE(refusal({"--cluster=127.0.0.1:1", "--join=a.example"}).find("--join"), std::string::npos);
 }
 
 TEST_F(Options, ClientsAreToldAnAddressTheyCanUse) {

@@ -34,6 +34,7 @@ struct PartitionActor : testing::Test {
   caf::actor partition;
   observe::metrics metrics;
   std::shared_ptr<const partition_metrics> counters = std::make_shared<partition_metrics>(metrics);
+  std::shared_ptr<replica_home> home = std::make_shared<replica_home>();
   topic_settings settings;
   store::durability durability{store::durability::group};
   std::chrono::milliseconds retention_interval{10s};
@@ -42,6 +43,8 @@ struct PartitionActor : testing::Test {
 
   PartitionActor() {
     config.set("scheduler.max-threads", 2);
+    home->self = {node_id{1}, 7};
+    home->lease_end = instant::max();
     system = std::make_unique<caf::actor_system>(config);
     open();
   }
@@ -68,8 +71,26 @@ struct PartitionActor : testing::Test {
     disk->close();
     disk.reset();
   }
+  static assignment sole_leader(int epoch) {
+    assignment a;
+    a.state.replicas = {{node_id{1}, 1}};
+    a.state.isr = {node_id{1}};
+    a.state.leader = node_id{1};
+    a.state.epoch = leader_epoch{epoch};
+    a.state.partition_epoch = epoch;
+    a.node_epochs = {{node_id{1}, 7}};
+    return a;
+  }
   caf::actor& start(log_id which) {
-    partition_setup setup{"orders", partition_index{0}, leader_epoch{++epoch}, which, settings, disk, counters};
+    partition_setup setup;
+    setup.topic = "orders";
+    setup.seat = {uuid{{1}}, partition_index{0}, 1};
+    setup.log = which;
+    setup.settings = settings;
+    setup.first = sole_leader(++epoch);
+    setup.store = disk;
+    setup.home = home;
+    setup.metrics = counters;
     setup.retention_interval = retention_interval;
     setup.mark_interval = 20ms;
     return partition = spawn_partition(*system, std::move(setup));
@@ -247,7 +268,7 @@ TEST_F(PartitionActor, TellsEveryoneThatTheTopicIsGoneAndEnds) {
   };
   caf::anon_send(partition, std::move(m));
   got->first.get_future().wait();
-  caf::anon_send(partition, retire{});
+  caf::anon_send(partition, retire{{errc::unknown_topic, "the topic was deleted"}});
   EXPECT_EQ(get(got->second.get_future()).refused->code, errc::unknown_topic);
   EXPECT_EQ(append(numbered(1)).refused->code, errc::unknown_topic);
   EXPECT_EQ(read(0).refused->code, errc::unknown_topic);
@@ -334,7 +355,7 @@ TEST_F(PartitionActor, DropsWhatIsTooOld) {
 TEST_F(PartitionActor, TakesNewSettings) {
   start();
   settings.message_bytes_max = 60;
-  caf::anon_send(partition, reconfigure{settings});
+  caf::anon_send(partition, reassigned{sole_leader(epoch), settings, {}});
   EXPECT_EQ(append(numbered(0)).refused->code, errc::message_too_large);
 }
 

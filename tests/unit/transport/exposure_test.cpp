@@ -19,7 +19,7 @@ TEST(Exposure, TheRefusalSaysWhatToDo) {
   const auto no = check_exposure({"0.0.0.0", 9300}, false, false);
   ASSERT_FALSE(no);
   EXPECT_EQ(no.code(), errc::invalid_request);
-  for (const char* word : {"--peer=0.0.0.0:9300", "--tls-certificate", "--insecure"})
+  for (const char* word : {"--cluster=0.0.0.0:9300", "--cluster-certificate", "--insecure"})
     EXPECT_NE(no.error().text.find(word), std::string::npos) << word;
 }
 

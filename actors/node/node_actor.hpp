@@ -9,26 +9,30 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "actors/controller/controller.hpp"
+#include "actors/controller/cluster_controller.hpp"
 #include "runtime/observe/metrics.hpp"
 #include "runtime/store/log.hpp"
+#include "runtime/transport/transport.hpp"
 
 namespace troupe {
 
 /// What a node knows of the cluster right now: an immutable picture that gateways read without asking anyone.
 struct cluster_view {
   std::shared_ptr<const metadata_image> image = std::make_shared<const metadata_image>();
-  /// The partition actors that live on this node, by topic name and index (a null handle: not here).
+  /// The replicas that live on this node, by index (a null handle: not here).
   struct route {
     topic_id id;
     std::vector<caf::actor> partitions;
   };
-  std::map<std::string, std::shared_ptr<const route>, std::less<>> routes;
-  /// The handle of a partition, or null when the topic, the index or the local replica does not exist.
+  std::map<std::string, std::shared_ptr<const route>, std::less<>> routes;  ///< by topic name
+  std::map<topic_id, std::shared_ptr<const route>> routes_by_id;
+  /// The node's replica of a partition, or null when the topic, the index or the replica does not exist.
   caf::actor partition(std::string_view topic, partition_index) const;
+  caf::actor partition(const partition_ref&) const;
 };
 
 /// Where the current view is found. Thread-safe.
@@ -41,7 +45,7 @@ private:
   std::atomic<std::shared_ptr<const cluster_view>> view_{std::make_shared<const cluster_view>()};
 };
 
-// -- messages to the controller; `answer` runs on an actor thread and must not block ---------------------------
+// -- messages; `answer` runs on an actor thread and must not block ----------------------------------------------
 
 using decisions_reply = std::function<void(std::vector<decision>)>;
 struct create_topics_request {
@@ -67,16 +71,31 @@ struct alter_configs_request {
 struct producer_id_request {
   std::function<void(result<producer_id>)> answer;
 };
-/// The node stops: the partitions of this node end in order (they write their marks), then `answer` runs and the
-/// controller ends. Until then, requests are answered with `closed`.
+/// Anything else that the controller may be asked.
+struct operator_request {
+  cluster_controller::request what;
+  std::function<void(cluster_controller::outcome)> answer;
+};
+/// Leave in order. `drained` runs when nobody needs this node any more: close the doors, then call what it was given.
+/// Then the replicas end (they write their marks), `answer` runs and the actor ends. Until then, requests are answered
+/// with `closed`.
 struct stop_request {
+  std::function<void(std::function<void()> go_on)> drained;
   std::function<void()> answer;
 };
 
 // -- starting one --------------------------------------------------------------------------------------------
 
-struct controller_setup {
-  node_info self;  ///< as it is to be registered; the controller gives it its epoch
+struct node_setup {
+  /// As it is to be registered: node, disk, endpoints, rack, weight. `cluster_id`: the only cluster that will do, or
+  /// empty.
+  registration self;
+  /// A disk that has no cluster yet founds one; otherwise it waits until somebody takes it in.
+  bool founder{true};
+  /// Where the other nodes are reached; without it this node stays alone.
+  std::optional<transport_options> peers;
+  /// Whom to ask to be taken in.
+  std::vector<net::address> seeds;
   controller_defaults defaults;
   std::filesystem::path metadata_directory;
   std::shared_ptr<store::log_store> store;
@@ -84,16 +103,16 @@ struct controller_setup {
   observe::metrics* metrics{nullptr};  ///< outlives the actor system
   /// How often a partition looks for what its retention lets go.
   std::chrono::milliseconds retention_interval{std::chrono::minutes{1}};
-  /// Called once: the view is published and every partition of this node runs; or why not. After an error every
-  /// request is refused with it; stop_request works as ever.
+  /// Called once: the node serves, the view is published and its replicas have started; or why not. After an error
+  /// every request is refused with it; stop_request works as ever.
   std::function<void(result<void>)> ready;
-  /// What is on disk is unknown (storage_failed): the node has to stop. Called at most once.
+  /// The node may not go on: storage_failed, storage_damaged, or it was refused by the cluster. Called at most once.
   std::function<void(const error&)> failed;
 };
 
-/// Starts the controller of a node that is a cluster of its own. It runs on a thread of its own, because it waits for
-/// its commits; nobody waits for it except who asks it for a change.
-caf::actor spawn_controller(caf::actor_system&, controller_setup);
+/// Starts a node's part in the cluster (actors/node/node_core.hpp), with the replicas that it has. It runs on a thread
+/// of its own, so that its heartbeats leave in time whatever else the node does.
+caf::actor spawn_node(caf::actor_system&, node_setup);
 
 }  // namespace troupe
 
@@ -102,4 +121,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::delete_topics_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::create_partitions_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::alter_configs_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::producer_id_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::operator_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stop_request)
