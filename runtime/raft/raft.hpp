@@ -25,7 +25,7 @@ struct raft_options {
   using ms = std::chrono::milliseconds;
   ms heartbeat{150};
   ms election_min{1000}, election_max{2000};  ///< a random time between them without a leader: campaign
-  ms gone_min{50}, gone_max{300};             ///< the same when the leader's process is known to be gone
+  ms gone_min{20}, gone_max{150};             ///< the same when the leader's process is known to be gone
   ms step_down_after{1500};                   ///< a leader that hears no majority for so long leads no more
   ms quiet{1000};                             ///< no vote for so long after hearing a leader, or after the start
 

@@ -411,7 +411,8 @@ private:
         p.current = std::exchange(p.next, std::nullopt);
         return open(*p.current);
       }
-      if (!p.place) ask_whether_gone(theirs);
+      // At once, whoever dials next and when: a leader that is known to be gone is replaced so much sooner.
+      ask_whether_gone(theirs);
     }
     if (p.place && !p.linked() && !p.greeting && !stopping()) {
       // By a link that is not ours: two processes have our node id, and would take the peer from each other for ever.
@@ -459,8 +460,7 @@ private:
     schedule(place_id, backoff_refused);
   }
 
-  /// Nobody dials a peer whose address nobody told us. It said itself where it is, which will do to find out whether
-  /// its process is gone.
+  /// It said itself where it is, which will do to find out whether its process is gone.
   void ask_whether_gone(const introduction& theirs) {
     dialer_->dial(theirs.reach, [shared = shared_, node = theirs.node](const dialer::finding& f) {
       if (f.what == dialer::outcome::refused) shared->callbacks.refused(node);
