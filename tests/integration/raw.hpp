@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 /// Kafka frames by hand, for what no client library sends: nonsense, half frames, and the few requests that Debian's
