@@ -73,4 +73,5 @@ struct NodePast {
   clusterId @1 :Text;          # empty: never in a cluster
   cleanEpoch @2 :Int64 = -1;   # node epoch of the life that ended in order; -1: the last one did not
   distrusted @3 :Bool;
+  bootId @4 :Text;             # of the machine, when this was written; empty: not known
 }

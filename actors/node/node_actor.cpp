@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <caf/all.hpp>
 #include <deque>
+#include <fstream>
 #include <future>
 #include <optional>
 #include <shared_mutex>
@@ -149,6 +150,14 @@ result<raft_table::former> adopt(const store::table& table, node_id node) {
   if (const auto records = (*found)->image.snapshot(); !records.empty())
     former.image = shared_bytes::own(encode_all(records));
   return former;
+}
+
+/// Another one after each start of the machine; empty where it cannot be told.
+std::string boot_id() {
+  std::ifstream in{"/proc/sys/kernel/random/boot_id"};
+  std::string id;
+  std::getline(in, id);
+  return id;
 }
 
 /// A part of a node that other threads need, and that goes with the node: what is sent on it and where letters go.
@@ -414,9 +423,11 @@ result<void> shell::open() {
 
   auto past = writer_->past();
   const auto logs = setup_.store->logs();
-  const bool clean = past.clean_epoch >= 0 || std::ranges::none_of(logs, [](const auto& log) {
-                       return log.level == store::durability::interval;
-                     });
+  const auto boot = boot_id();
+  const bool clean =
+      past.clean_epoch >= 0 || (!boot.empty() && past.boot_id == boot) ||
+      std::ranges::none_of(logs, [](const auto& log) { return log.level == store::durability::interval; });
+  past.boot_id = boot;
   past.clean_epoch = -1;
   past.distrusted = past.distrusted && !damaged.empty();
   writer_->put(past);

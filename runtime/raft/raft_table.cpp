@@ -185,12 +185,14 @@ result<void> raft_table::put(const node_past& past) {
   TROUPE_CHECK(loaded_);
   auto after = contents_;
   after.past = true;
-  auto value = row_of<schema::NodePast>(256 + past.cluster_id.size(), [&](schema::NodePast::Builder& to) {
-    to.setStarts(past.starts);
-    to.setClusterId(schema::text_of(past.cluster_id));
-    to.setCleanEpoch(past.clean_epoch);
-    to.setDistrusted(past.distrusted);
-  });
+  auto value =
+      row_of<schema::NodePast>(256 + past.cluster_id.size() + past.boot_id.size(), [&](schema::NodePast::Builder& to) {
+        to.setStarts(past.starts);
+        to.setClusterId(schema::text_of(past.cluster_id));
+        to.setCleanEpoch(past.clean_epoch);
+        to.setDistrusted(past.distrusted);
+        to.setBootId(schema::text_of(past.boot_id));
+      });
   if (auto done = commit({{key_of(row::past), std::move(value)}}, after); !done) return done;
   past_ = past;
   return {};
@@ -254,11 +256,12 @@ result<void> raft_table::reading::row_of_one(row kind, const shared_bytes& value
                                                                  return true;
                                                                }));
     case row::past:
-      return outcome(schema::read_frame<
-                     schema::NodePast>("node's past", value, [&](frame_reader& in, schema::NodePast::Reader p) {
-        past = node_past{p.getStarts(), in.text("cluster id", p.getClusterId()), p.getCleanEpoch(), p.getDistrusted()};
-        return true;
-      }));
+      return outcome(
+          schema::read_frame<schema::NodePast>("node's past", value, [&](frame_reader& in, schema::NodePast::Reader p) {
+            past = node_past{p.getStarts(), in.text("cluster id", p.getClusterId()), p.getCleanEpoch(),
+                             p.getDistrusted(), in.text("boot id", p.getBootId())};
+            return true;
+          }));
     case row::head:
       return outcome(schema::read_frame<schema::RaftSnapshotHead>(
           "head of the snapshot", value, [&](frame_reader& in, schema::RaftSnapshotHead::Reader s) {

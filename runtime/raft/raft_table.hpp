@@ -19,6 +19,8 @@ struct node_past {
   std::string cluster_id;        ///< empty: never in a cluster
   std::int64_t clean_epoch{-1};  ///< the node epoch of the life that ended in order; -1: the last one did not
   bool distrusted{false};
+  /// Of the machine in that life: while it is the same, everything that was handed to the kernel is there.
+  std::string boot_id{};
   friend bool operator==(const node_past&, const node_past&) = default;
 };
 
