@@ -115,23 +115,6 @@ result<void> check_topic_name(std::string_view name) {
   return {};
 }
 
-std::vector<metadata_record> controller::node_started(const metadata_image& image, node_info self) const {
-  std::vector<metadata_record> records;
-  if (image.cluster_id.empty()) records.push_back(form_cluster());
-  const auto known = image.nodes.find(self.id);
-  if (known != image.nodes.end()) {
-    self.node_epoch = known->second.node_epoch;
-    self.since = known->second.since;
-    self.last_taken = known->second.last_taken;
-  }
-  if (known == image.nodes.end() || !(known->second == self)) {
-    // The epoch is the offset that the record is going to have.
-    self.node_epoch = image.applied.value() + 1 + static_cast<std::int64_t>(records.size());
-    records.emplace_back(node_registered{std::move(self)});
-  }
-  return records;
-}
-
 controller::plan controller::create_topics(const metadata_image& image, const std::vector<new_topic>& asked,
                                            bool validate_only) const {
   plan out;

@@ -67,8 +67,6 @@ public:
 
   /// The first record of a cluster.
   metadata_record form_cluster() const { return cluster_formed{new_id_().text()}; }
-  /// This node starts: what has to be written before it serves. Nothing, when it is registered as it is now.
-  std::vector<metadata_record> node_started(const metadata_image&, node_info) const;
 
   /// A topic's settings that are fixed at creation are written down even where they come from the node's defaults.
   /// Errors per topic: topic_exists, invalid_topic (also names that differ only in '.' and '_'), invalid_partitions,

@@ -91,7 +91,8 @@ node_agent::effects node_agent::applied(instant now, const metadata_image& image
 
 node_agent::effects node_agent::tick(instant now) {
   effects out;
-  if (stage_ == stage::draining && now >= drain_until_) {
+  // Without a lease it serves nothing any more, so there is nothing to hand over either.
+  if (stage_ == stage::draining && (now >= drain_until_ || !has_lease(now))) {
     finish(now, out);
     return out;
   }

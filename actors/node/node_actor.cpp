@@ -8,7 +8,7 @@
 #include <optional>
 #include <shared_mutex>
 
-#include "actors/controller/metadata_store.hpp"
+#include "actors/controller/former_metadata.hpp"
 #include "actors/node/node_codec.hpp"
 #include "actors/node/node_core.hpp"
 #include "actors/node/quorum_writer.hpp"
@@ -85,6 +85,8 @@ constexpr milliseconds starting_interval{2};
 constexpr milliseconds log_ends_interval{1000};
 /// What could not be opened is tried again.
 constexpr milliseconds again_after{5000};
+/// Address space for the quorum's log and its snapshot, not disk.
+constexpr std::uint64_t metadata_map_bytes = 4ull << 30;
 /// Producer ids are reserved in blocks, so that a commit pays for many; what a crash leaves of a block is never used.
 constexpr std::int64_t producer_id_block = 1000;
 
@@ -247,6 +249,13 @@ private:
   observe::seldom malformed_;
 };
 
+template <class Items>
+std::vector<std::string> names_of(const Items& items) {
+  std::vector<std::string> names;
+  for (const auto& it : items) names.push_back(it.name);
+  return names;
+}
+
 class shell final : public node_core::witness {
 public:
   shell(caf::event_based_actor* self, node_setup setup) : self_{self}, setup_{std::move(setup)} {}
@@ -367,25 +376,21 @@ caf::behavior shell::start() {
       [this](log_end_is& m) { log_ends_.ends.push_back(m.what); },
       [this](beat_due) { beat(); },
       [this](create_topics_request& m) {
-        std::vector<std::string> names;
-        for (const auto& t : m.topics) names.push_back(t.name);
+        auto names = names_of(m.topics);
         decide(cluster_controller::create_topics{std::move(m.topics), m.validate_only}, std::move(names),
                std::move(m.answer));
       },
       [this](delete_topics_request& m) {
-        std::vector<std::string> names;
-        for (const auto& t : m.topics) names.push_back(t.name);
+        auto names = names_of(m.topics);
         decide(cluster_controller::delete_topics{std::move(m.topics)}, std::move(names), std::move(m.answer));
       },
       [this](create_partitions_request& m) {
-        std::vector<std::string> names;
-        for (const auto& t : m.topics) names.push_back(t.name);
+        auto names = names_of(m.topics);
         decide(cluster_controller::create_partitions{std::move(m.topics), m.validate_only}, std::move(names),
                std::move(m.answer));
       },
       [this](alter_configs_request& m) {
-        std::vector<std::string> names;
-        for (const auto& t : m.topics) names.push_back(t.name);
+        auto names = names_of(m.topics);
         decide(cluster_controller::alter_configs{std::move(m.topics), m.validate_only}, std::move(names),
                std::move(m.answer));
       },
@@ -437,7 +442,7 @@ result<void> shell::open() {
 }
 
 result<void> shell::open_quorum(raft_stored& stored) {
-  auto opened = store::table::open(setup_.metadata_directory, metadata_store::map_bytes);
+  auto opened = store::table::open(setup_.metadata_directory, metadata_map_bytes);
   if (!opened) return opened.error();
   raft_table::options how;
   how.node = setup_.self.node;

@@ -57,32 +57,6 @@ TEST(TopicName, HasOnlySafeCharactersAndABoundedLength) {
   EXPECT_FALSE(check_topic_name(std::string_view{"a\0b", 3}).ok());
 }
 
-// -- nodes ------------------------------------------------------------------------------------------------
-
-TEST(ControllerStart, TheFirstNodeFormsTheClusterAndRegisters) {
-  controller core{{}, test::counted_ids()};
-  metadata_image image;
-  const node_info self{node_id{1}, 0, {"localhost", 9092}, ""};
-  auto records = core.node_started(image, self);
-  ASSERT_EQ(records.size(), 2u);
-  test::apply_all(image, records);
-  EXPECT_EQ(image.cluster_id, test::id_of(0).text());
-  EXPECT_EQ(image.nodes.at(node_id{1}).node_epoch, 1);
-  EXPECT_TRUE(core.node_started(image, self).empty());
-}
-
-TEST(ControllerStart, ANodeWithANewEndpointRegistersAgainUnderAHigherEpoch) {
-  controller core{{}, test::counted_ids()};
-  metadata_image image;
-  test::apply_all(image, core.node_started(image, {node_id{1}, 0, {"localhost", 9092}, ""}));
-  test::apply_all(image, core.node_started(image, {node_id{1}, 0, {"localhost", 9093}, ""}));
-  EXPECT_EQ(image.nodes.at(node_id{1}).kafka.port, 9093);
-  EXPECT_EQ(image.nodes.at(node_id{1}).node_epoch, 2);
-  test::apply_all(image, core.node_started(image, {node_id{1}, 0, {"localhost", 9093}, "r1"}));
-  EXPECT_EQ(image.nodes.at(node_id{1}).rack, "r1");
-  EXPECT_EQ(image.nodes.size(), 1u);
-}
-
 // -- create -----------------------------------------------------------------------------------------------
 
 TEST_F(Controller, CountsOfMinusOneAreTheNodesDefaults) {

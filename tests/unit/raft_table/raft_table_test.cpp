@@ -4,9 +4,10 @@
 
 #include <algorithm>
 
-#include "actors/controller/metadata_store.hpp"
+#include "actors/controller/former_metadata.hpp"
 #include "runtime/raft/quorum_codec.hpp"
 #include "runtime/store/memory_disk.hpp"
+#include "tests/support/former_metadata_store.hpp"
 #include "tests/support/scratch.hpp"
 #include "tests/unit/controller/fixtures.hpp"
 
@@ -216,7 +217,7 @@ TEST(RaftTable, LivesOnARealTable) {
   const test::scratch_directory scratch;
   history h{3};
   for (std::uint64_t start = 1; start <= 5; ++start) {
-    auto lmdb = store::table::open(scratch.path() / "metadata", metadata_store::map_bytes);
+    auto lmdb = store::table::open(scratch.path() / "metadata", 1ull << 30);
     ASSERT_TRUE(lmdb.ok()) << lmdb.error().text;
     auto table = raft_table::open(std::move(*lmdb), {self.node, self.disk, {}});
     ASSERT_TRUE(table.ok()) << table.error().text;
@@ -393,21 +394,21 @@ TEST(RaftTable, RefusesTheTableOfAnotherNodeDiskOrANewerFormat) {
 
 // -- what was there before a quorum -------------------------------------------------------------------------------
 
-/// The rows of a metadata_store with a snapshot and records behind it.
-std::shared_ptr<const metadata_image> fill_as_before(disk& d, int steps) {
-  auto store = metadata_store::open(std::make_unique<counting_table>(d), {.node = self.node, .snapshot_every = 7});
-  EXPECT_TRUE(store.ok());
-  if (steps == 0) return (*store)->image();
-  EXPECT_TRUE((*store)->commit({cluster_formed{"c"}}).ok());
+/// The rows of a node that was alone, with a snapshot and records behind it.
+metadata_image fill_as_before(disk& d, int steps) {
+  counting_table table{d};
+  test::former_metadata_store store{table, self.node, 7};
+  if (steps == 0) return store.image();
+  EXPECT_TRUE(store.commit({cluster_formed{"c"}}).ok());
   random_source random{7};
   const controller core{{.partitions_max = 100}, test::counted_ids()};
   for (int i = 1; i < steps; ++i) {
     if (i == 1)
-      EXPECT_TRUE((*store)->commit({node_registered{{self.node, -1, {"localhost", 9092}, ""}}}).ok());
+      EXPECT_TRUE(store.commit({node_registered{{self.node, -1, {"localhost", 9092}, ""}}}).ok());
     else
-      EXPECT_TRUE((*store)->commit(test::random_step(random, core, *(*store)->image())).ok());
+      EXPECT_TRUE(store.commit(test::random_step(random, core, store.image())).ok());
   }
-  return (*store)->image();
+  return store.image();
 }
 
 TEST(RaftTable, TakesOverTheMetadataOfASingleNodeOnce) {
@@ -419,7 +420,7 @@ TEST(RaftTable, TakesOverTheMetadataOfASingleNodeOnce) {
     EXPECT_EQ(d.commits, 1);
     const auto stored = table->load().value();
     ASSERT_TRUE(stored.snapshot);
-    EXPECT_EQ(stored.snapshot->index, raft_index{std::max<std::int64_t>(before->applied.value(), 1)});
+    EXPECT_EQ(stored.snapshot->index, raft_index{std::max<std::int64_t>(before.applied.value(), 1)});
     EXPECT_EQ(stored.snapshot->term, raft_term{1});
     EXPECT_EQ(stored.snapshot->members, (raft_members{{self, true}}));
     EXPECT_EQ(stored.hard, (raft_hard_state{raft_term{1}, {}, self.disk}));
@@ -427,18 +428,15 @@ TEST(RaftTable, TakesOverTheMetadataOfASingleNodeOnce) {
 
     const auto records = decode_all_metadata_records(stored.snapshot->image).value();
     const auto image = metadata_image::restore(meta_offset{stored.snapshot->index.value()}, records);
-    EXPECT_EQ(encode_all(image.snapshot()), encode_all(before->snapshot()));
+    EXPECT_EQ(encode_all(image.snapshot()), encode_all(before.snapshot()));
     // Whatever is an offset in it lies below the entries to come.
     for (const auto& [id, node] : image.nodes) EXPECT_LE(node.node_epoch, stored.snapshot->index.value());
     for (const auto& [k, value] : d.all())
       EXPECT_NE(std::string{"iCHSP"}.find(static_cast<char>(k[0])), std::string::npos);
 
-    // A second start finds a quorum's table; an older version refuses it, and leaves it as it is.
+    // A second start finds a quorum's table, and leaves it as it is.
     const auto rows_now = d.all();
     expect_same(opened(d)->load().value(), stored);
-    auto old = metadata_store::open(std::make_unique<counting_table>(d), {.node = self.node});
-    ASSERT_FALSE(old.ok());
-    EXPECT_EQ(old.code(), errc::wrong_format);
     EXPECT_EQ(d.all(), rows_now);
     EXPECT_EQ(d.commits, 1);
   }
@@ -465,7 +463,7 @@ TEST(RaftTable, AMemberStartsFromWhatWasTakenOver) {
     }
   }
   ASSERT_TRUE(leads);
-  EXPECT_GT(leads->index.value(), before->applied.value());
+  EXPECT_GT(leads->index.value(), before.applied.value());
   EXPECT_EQ(opened(d)->load()->entries.size(), 1u);
 }
 

@@ -1,4 +1,4 @@
-#include "actors/controller/metadata_store.hpp"
+#include "actors/controller/former_metadata.hpp"
 
 #include <string>
 
@@ -10,21 +10,6 @@ constexpr std::uint32_t format = 1;
 constexpr std::size_t record_key_bytes = 1 + 8, snapshot_key_bytes = 1 + 8 + 4;
 
 using bytes = std::vector<std::byte>;
-
-bytes identity_key() {
-  return {std::byte{'i'}};
-}
-bytes record_key(std::int64_t offset) {
-  bytes key(record_key_bytes, std::byte{'r'});
-  store_be(key.data() + 1, offset);
-  return key;
-}
-bytes snapshot_key(std::int64_t offset, std::uint32_t index) {
-  bytes key(snapshot_key_bytes, std::byte{'s'});
-  store_be(key.data() + 1, offset);
-  store_be(key.data() + 9, index);
-  return key;
-}
 
 error damaged(std::string text) {
   return {errc::storage_damaged, "metadata: " + std::move(text)};
@@ -55,14 +40,7 @@ result<void> check_identity(byte_view value, node_id node) {
   return {};
 }
 
-struct stored_rows {
-  metadata_image image;
-  std::int64_t snapshot_at{-1};
-  std::uint32_t snapshot_rows{0};
-  std::vector<bytes> keys;
-};
-
-result<stored_rows> read_rows(const store::table& table) {
+result<former_metadata> read_rows(const store::table& table) {
   // Key order brings the records first and the snapshot, which they follow, last.
   struct stored {
     std::int64_t offset;
@@ -71,11 +49,12 @@ result<stored_rows> read_rows(const store::table& table) {
   std::vector<stored> records;
   std::vector<metadata_record> snapshot;
   std::optional<error> trouble;
-  stored_rows found;
+  former_metadata found;
+  std::int64_t snapshot_at = -1;
 
   const auto visit = [&](byte_view key, byte_view value) {
     const auto kind = key.empty() ? std::byte{0} : key[0];
-    found.keys.emplace_back(key.begin(), key.end());
+    found.rows.emplace_back(key.begin(), key.end());
     if (kind == std::byte{'i'} && key.size() == 1) return true;
     const bool is_record = kind == std::byte{'r'} && key.size() == record_key_bytes;
     const bool is_snapshot = kind == std::byte{'s'} && key.size() == snapshot_key_bytes;
@@ -98,19 +77,18 @@ result<stored_rows> read_rows(const store::table& table) {
       return true;
     }
     const auto index = load_be<std::uint32_t>(key.data() + 9);
-    if (index != snapshot.size() || (index > 0 && offset != found.snapshot_at)) {
+    if (index != snapshot.size() || (index > 0 && offset != snapshot_at)) {
       trouble = damaged("row " + std::to_string(index) + " of snapshot " + std::to_string(offset) + " is out of place");
       return false;
     }
-    found.snapshot_at = offset;
+    snapshot_at = offset;
     snapshot.push_back(std::move(*record));
     return true;
   };
   if (auto scanned = table.scan({}, {}, visit); !scanned) return scanned.error();
   if (trouble) return *trouble;
 
-  found.snapshot_rows = static_cast<std::uint32_t>(snapshot.size());
-  found.image = metadata_image::restore(meta_offset{found.snapshot_at}, snapshot);
+  found.image = metadata_image::restore(meta_offset{snapshot_at}, snapshot);
   for (const auto& [offset, record] : records) {
     if (offset != found.image.applied.value() + 1)
       return damaged("record " + std::to_string(offset) + " follows record " +
@@ -122,79 +100,15 @@ result<stored_rows> read_rows(const store::table& table) {
 
 }  // namespace
 
-result<std::unique_ptr<metadata_store>> metadata_store::open(const std::filesystem::path& directory,
-                                                             const options& how) {
-  auto table = store::table::open(directory, map_bytes);
-  if (!table) return table.error();
-  return open(std::move(*table), how);
-}
-
-result<std::unique_ptr<metadata_store>> metadata_store::open(std::unique_ptr<store::table> table, const options& how) {
-  auto self = std::unique_ptr<metadata_store>{new metadata_store{std::move(table), how}};
-  if (auto known = self->identify(); !known) return known.error();
-  if (auto loaded = self->load(); !loaded) return loaded.error();
-  return self;
-}
-
-result<void> metadata_store::identify() {
-  auto row = table_->get(identity_key());
-  if (!row) return row.error();
-  if (!*row) {
-    bytes mine(8);
-    store_be(mine.data(), format);
-    store_be(mine.data() + 4, options_.node.value());
-    return table_->commit({{identity_key(), std::move(mine)}});
-  }
-  return check_identity(**row, options_.node);
-}
-
-result<void> metadata_store::load() {
-  auto rows = read_rows(*table_);
-  if (!rows) return rows.error();
-  snapshot_at_ = rows->snapshot_at;
-  snapshot_rows_ = rows->snapshot_rows;
-  image_ = std::make_shared<const metadata_image>(std::move(rows->image));
-  return {};
-}
-
-result<void> metadata_store::commit(const std::vector<metadata_record>& records) {
-  if (records.empty()) return {};
-  // Applied to a copy: if the disk refuses, nothing has happened.
-  auto after = *image_;
-  std::vector<store::table::change> changes;
-  for (const auto& record : records) {
-    const meta_offset at{after.applied.value() + 1};
-    after.apply(at, record);
-    changes.push_back({record_key(at.value()), encode(record)});
-  }
-
-  const bool snapshot_due = after.applied.value() - snapshot_at_ >= options_.snapshot_every;
-  std::uint32_t rows = 0;
-  if (snapshot_due) {
-    changes.clear();  // the snapshot says it all
-    for (auto offset = snapshot_at_ + 1; offset <= image_->applied.value(); ++offset)
-      changes.push_back({record_key(offset), std::nullopt});
-    for (std::uint32_t i = 0; i < snapshot_rows_; ++i) changes.push_back({snapshot_key(snapshot_at_, i), std::nullopt});
-    for (const auto& record : after.snapshot())
-      changes.push_back({snapshot_key(after.applied.value(), rows++), encode(record)});
-  }
-  if (auto done = table_->commit(changes); !done) return done;
-  if (snapshot_due) {
-    snapshot_at_ = after.applied.value();
-    snapshot_rows_ = rows;
-  }
-  image_ = std::make_shared<const metadata_image>(std::move(after));
-  return {};
-}
-
 result<std::optional<former_metadata>> read_former_metadata(const store::table& table, node_id node) {
-  auto identity = table.get(identity_key());
+  constexpr std::byte identity_key[]{std::byte{'i'}};
+  auto identity = table.get(identity_key);
   if (!identity) return identity.error();
   if (!*identity) return std::optional<former_metadata>{};
   if (auto known = check_identity(**identity, node); !known) return known.error();
   auto rows = read_rows(table);
   if (!rows) return rows.error();
-  return std::optional{former_metadata{std::move(rows->image), std::move(rows->keys)}};
+  return std::optional{std::move(*rows)};
 }
 
 }  // namespace troupe
