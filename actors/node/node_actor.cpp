@@ -270,6 +270,7 @@ private:
   void say_log_ends();
   void ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
   void decide(cluster_controller::request, std::vector<std::string> names, decisions_reply);
+  node_description description() const;
   void give_id(producer_id_request&);
   void reserve_ids();
   void stop(stop_request&);
@@ -382,6 +383,7 @@ caf::behavior shell::start() {
       },
       [this](producer_id_request& m) { give_id(m); },
       [this](operator_request& m) { ask(std::move(m.what), std::move(m.answer)); },
+      [this](const describe_node_request& m) { m.answer(description()); },
       [this](stop_request& m) { stop(m); },
       [this](doors_closed) { stop_replicas(); },
       [this](mark_written) {
@@ -693,6 +695,20 @@ void shell::decide(cluster_controller::request what, std::vector<std::string> na
     }
     answer(std::move(out.decisions));
   });
+}
+
+node_description shell::description() const {
+  node_description out;
+  out.self.node = setup_.self.node;
+  if (!core_) return out;
+  const auto& quorum = core_->quorum();
+  out.self = core_->self();
+  out.cluster_id = core_->cluster_id();
+  out.term = quorum.term().value();
+  out.controller = quorum.leader();
+  for (const auto& m : quorum.members()) (m.voter ? out.voters : out.learners).push_back(m.peer.node);
+  out.leased = core_->agent().has_lease(now());
+  return out;
 }
 
 void shell::give_id(producer_id_request& m) {
