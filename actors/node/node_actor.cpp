@@ -305,7 +305,7 @@ private:
   std::optional<error> failed_;
   std::optional<stop_request> stopping_;
   std::int64_t clean_epoch_{-1};
-  bool replicas_stopping_{false}, marking_{false};
+  bool let_go_{false}, replicas_stopping_{false}, marking_{false};
 
   observe::counter* records_{nullptr};
   observe::histogram* commit_seconds_{nullptr};
@@ -534,7 +534,11 @@ void shell::perform(node_core::effects&& todo) {
                    [&](node_core::leased& e) { home_->lease_end = e.until; },
                    [&](node_core::write_mark& e) {
                      clean_epoch_ = e.node_epoch;
-                     close_doors();
+                     let_go_ = true;
+                     if (stopping_)
+                       close_doors();
+                     else if (setup_.removed)
+                       setup_.removed();
                    },
                    [&](node_core::answer& e) {
                      const auto at = asked_.find(e.to);
@@ -740,7 +744,7 @@ void shell::reserve_ids() {
 void shell::stop(stop_request& m) {
   if (stopping_) return m.answer();
   stopping_ = std::move(m);
-  if (core_ && !failed_ && !core_->ended()) return perform(core_->stop(now()));
+  if (core_ && !failed_ && !core_->ended() && !let_go_) return perform(core_->stop(now()));
   close_doors();
 }
 

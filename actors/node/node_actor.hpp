@@ -120,6 +120,9 @@ struct node_setup {
   std::function<void(result<void>)> ready;
   /// The node may not go on: storage_failed, storage_damaged, or it was refused by the cluster. Called at most once.
   std::function<void(const error&)> failed;
+  /// An operator has taken the node out of the cluster, and nobody needs it any more: ask it to stop. Called at most
+  /// once; may be empty.
+  std::function<void()> removed;
 };
 
 /// Starts a node's part in the cluster (actors/node/node_core.hpp), with the replicas that it has. It runs on a thread

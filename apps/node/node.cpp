@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -261,6 +262,13 @@ result<void> node::state::join_cluster() {
   auto started = std::make_shared<std::promise<result<void>>>();
   setup.ready = [started](result<void> r) { started->set_value(std::move(r)); };
   setup.failed = [this](const error& why) { fail(why); };
+  setup.removed = [this] {
+    unready = "the node was taken out of its cluster";
+    observe::log(level::info, "node", "removed_from_cluster", {{"node", options.node_id}});
+    // An orderly stop, with exit code 0: a supervisor that starts again what has failed leaves it alone. Started again,
+    // it would join anew.
+    ::kill(::getpid(), SIGTERM);
+  };
   auto outcome = started->get_future();
   const char* const waits_for = options.join.empty() ? "no majority of the cluster's voters answers"
                                                      : "none of the nodes named by --join has taken this node in yet";
@@ -294,9 +302,18 @@ result<void> node::state::open_http() {
     return failing ? net::problem(503, "a write or sync failed; the node is ending")
                    : net::http_response{.body = "ok\n"};
   });
-  http->get("/readyz", [this](const net::http_request&) {
+  http->get("/readyz", [this](const net::http_request&, const net::http_server::later& answer) {
+    const auto say = [answer](const char* why_not) {
+      answer([why_not] {
+        return why_not == nullptr ? net::http_response{.body = "ready\n"} : net::problem(503, why_not);
+      });
+    };
     const char* const why_not = failing ? "a write or sync failed; the node is ending" : unready.load();
-    return why_not == nullptr ? net::http_response{.body = "ready\n"} : net::problem(503, why_not);
+    if (why_not != nullptr) return say(why_not);
+    caf::anon_send(
+        controller, describe_node_request{[say](const node_description& self) {
+          say(self.leased ? nullptr : "the node has no lease: it hears from no controller, so it serves nothing");
+        }});
   });
   http->get("/metrics", [this](const net::http_request&) {
     return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};

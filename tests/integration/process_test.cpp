@@ -213,6 +213,21 @@ TEST(Process, ANodeThatWaitsForItsClusterSaysSo) {
   EXPECT_EQ(waiting.wait(seconds{30}), 1);
 }
 
+TEST(Process, ANodeThatIsTakenOutOfItsClusterEndsInOrder) {
+  const auto first = "127.0.0.1:" + std::to_string(free_port()), second = "127.0.0.1:" + std::to_string(free_port());
+  node stays{{"--node-id=1", "--cluster=" + first}};
+  node leaves{{"--node-id=2", "--cluster=" + second, "--join=" + first}};
+  ASSERT_EQ(kcat(leaves, {"-P", "-t", "t", "-p", "0", "-X", "acks=all"}, "x\n").status, 0);
+  EXPECT_EQ(http_post(leaves.http_port(), "/v1/nodes/2", R"({"action":"remove"})").status, 202);
+  const auto until = std::chrono::steady_clock::now() + seconds{60};
+  while (leaves.running() && std::chrono::steady_clock::now() < until) continue;
+  ASSERT_FALSE(leaves.running()) << http_get(stays.http_port(), "/v1/nodes/2").body;
+  EXPECT_EQ(leaves.stop(), 0);
+  EXPECT_NE(leaves.log().find("removed_from_cluster"), std::string::npos);
+  EXPECT_TRUE(holds(http_get(stays.http_port(), "/v1/nodes/2"), "\"state\": \"removed\""));
+  EXPECT_EQ(kcat(stays, {"-C", "-q", "-e", "-t", "t", "-o", "beginning"}).out, "x\n");
+}
+
 /// Seconds of processor time that a process has used.
 double processor_seconds(int pid) {
   std::ifstream stat{"/proc/" + std::to_string(pid) + "/stat"};
