@@ -288,6 +288,7 @@ private:
   void say_log_ends();
   void ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
   void decide(cluster_controller::request, std::vector<std::string> names, decisions_reply);
+  node_description description() const;
   void give_id(producer_id_request&);
   void reserve_ids();
   void stop(stop_request&);
@@ -322,7 +323,7 @@ private:
   std::optional<error> failed_;
   std::optional<stop_request> stopping_;
   std::int64_t clean_epoch_{-1};
-  bool replicas_stopping_{false}, marking_{false};
+  bool let_go_{false}, replicas_stopping_{false}, marking_{false};
 
   observe::counter* records_{nullptr};
   observe::histogram* commit_seconds_{nullptr};
@@ -396,6 +397,7 @@ caf::behavior shell::start() {
       },
       [this](producer_id_request& m) { give_id(m); },
       [this](operator_request& m) { ask(std::move(m.what), std::move(m.answer)); },
+      [this](const describe_node_request& m) { m.answer(description()); },
       [this](stop_request& m) { stop(m); },
       [this](doors_closed) { stop_replicas(); },
       [this](mark_written) {
@@ -548,7 +550,11 @@ void shell::perform(node_core::effects&& todo) {
                    [&](node_core::leased& e) { home_->lease_end = e.until; },
                    [&](node_core::write_mark& e) {
                      clean_epoch_ = e.node_epoch;
-                     close_doors();
+                     let_go_ = true;
+                     if (stopping_)
+                       close_doors();
+                     else if (setup_.removed)
+                       setup_.removed();
                    },
                    [&](node_core::answer& e) {
                      const auto at = asked_.find(e.to);
@@ -711,6 +717,20 @@ void shell::decide(cluster_controller::request what, std::vector<std::string> na
   });
 }
 
+node_description shell::description() const {
+  node_description out;
+  out.self.node = setup_.self.node;
+  if (!core_) return out;
+  const auto& quorum = core_->quorum();
+  out.self = core_->self();
+  out.cluster_id = core_->cluster_id();
+  out.term = quorum.term().value();
+  out.controller = quorum.leader();
+  for (const auto& m : quorum.members()) (m.voter ? out.voters : out.learners).push_back(m.peer.node);
+  out.leased = core_->agent().has_lease(now());
+  return out;
+}
+
 void shell::give_id(producer_id_request& m) {
   if (failed_ || stopping_) return m.answer(failed_ ? *failed_ : error{errc::closed, "the node is stopping"});
   ids_wanted_.push_back(std::move(m.answer));
@@ -740,7 +760,7 @@ void shell::reserve_ids() {
 void shell::stop(stop_request& m) {
   if (stopping_) return m.answer();
   stopping_ = std::move(m);
-  if (core_ && !failed_ && !core_->ended()) return perform(core_->stop(now()));
+  if (core_ && !failed_ && !core_->ended() && !let_go_) return perform(core_->stop(now()));
   close_doors();
 }
 

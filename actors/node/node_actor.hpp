@@ -76,6 +76,18 @@ struct operator_request {
   cluster_controller::request what;
   std::function<void(cluster_controller::outcome)> answer;
 };
+/// What only the node's own part in the quorum knows.
+struct node_description {
+  node_life self;  ///< epoch -1: it has not been registered in this life
+  std::string cluster_id;
+  std::int64_t term{0};
+  std::optional<node_id> controller;  ///< who leads the quorum, as far as this node knows
+  std::vector<node_id> voters, learners;
+  bool leased{false};
+};
+struct describe_node_request {
+  std::function<void(node_description)> answer;
+};
 /// Leave in order. `drained` runs when nobody needs this node any more: close the doors, then call what it was given.
 /// Then the replicas end (they write their marks), `answer` runs and the actor ends. Until then, requests are answered
 /// with `closed`.
@@ -108,6 +120,9 @@ struct node_setup {
   std::function<void(result<void>)> ready;
   /// The node may not go on: storage_failed, storage_damaged, or it was refused by the cluster. Called at most once.
   std::function<void(const error&)> failed;
+  /// An operator has taken the node out of the cluster, and nobody needs it any more: ask it to stop. Called at most
+  /// once; may be empty.
+  std::function<void()> removed;
 };
 
 /// Starts a node's part in the cluster (actors/node/node_core.hpp), with the replicas that it has. It runs on a thread
@@ -122,4 +137,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::create_partitions_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::alter_configs_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::producer_id_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::operator_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::describe_node_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::stop_request)

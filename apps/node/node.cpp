@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,6 +14,7 @@
 
 #include "actors/node/node_actor.hpp"
 #include "apps/gateways/kafka/gateway.hpp"
+#include "apps/gateways/rest/operations.hpp"
 #include "apps/node/data_directory.hpp"
 #include "runtime/net/http_server.hpp"
 #include "runtime/observe/log.hpp"
@@ -144,7 +146,8 @@ struct node::state {
   node_options options;
   std::function<void(const error&)> fatal;
   std::atomic<bool> failing{false};
-  std::atomic<bool> ready{false};
+  /// Why clients should not come yet, or any more; null: they may.
+  std::atomic<const char*> unready{"the node opens its logs"};
 
   std::optional<data_directory> directory;
   std::uint64_t descriptors{0};
@@ -154,6 +157,8 @@ struct node::state {
   std::unique_ptr<caf::actor_system> actors;
   std::shared_ptr<cluster_directory> cluster = std::make_shared<cluster_directory>();
   caf::actor controller;
+  std::atomic<bool> has_controller{false};  ///< read by threads of `http`, which is there first
+  bool stopped{false};
   std::unique_ptr<kafka::kafka_gateway> kafka;
   std::unique_ptr<net::http_server> http;
   net::address http_address;
@@ -161,15 +166,16 @@ struct node::state {
 
   void fail(const error& why) {
     if (failing.exchange(true)) return;
-    ready = false;
     observe::log(level::error, "node", "storage_failed", {{"why", why}});
     fatal(why);
   }
 
   result<void> open();
   result<void> open_store();
+  result<void> open_http();
   result<void> join_cluster();
-  result<void> open_doors();
+  result<void> open_kafka();
+  std::uint64_t spare_descriptors() const;
   void stop();
 };
 
@@ -200,9 +206,11 @@ result<void> node::state::open() {
   if (auto r = open_store(); !r) return r;
   config.emplace(cores_or(options.actor_threads), options.cluster.has_value());
   actors = std::make_unique<caf::actor_system>(*config);
+  // Before the node is part of its cluster: one that waits can be asked why.
+  if (auto r = open_http(); !r) return r;
   if (auto r = join_cluster(); !r) return r;
-  if (auto r = open_doors(); !r) return r;
-  ready = true;
+  if (auto r = open_kafka(); !r) return r;
+  unready = nullptr;
   return {};
 }
 
@@ -254,23 +262,70 @@ result<void> node::state::join_cluster() {
   auto started = std::make_shared<std::promise<result<void>>>();
   setup.ready = [started](result<void> r) { started->set_value(std::move(r)); };
   setup.failed = [this](const error& why) { fail(why); };
+  setup.removed = [this] {
+    unready = "the node was taken out of its cluster";
+    observe::log(level::info, "node", "removed_from_cluster", {{"node", options.node_id}});
+    // An orderly stop, with exit code 0: a supervisor that starts again what has failed leaves it alone. Started again,
+    // it would join anew.
+    ::kill(::getpid(), SIGTERM);
+  };
   auto outcome = started->get_future();
+  const char* const waits_for = options.join.empty() ? "no majority of the cluster's voters answers"
+                                                     : "none of the nodes named by --join has taken this node in yet";
+  unready = waits_for;
   controller = spawn_node(*actors, std::move(setup));
+  has_controller = true;
   // Who joins, or finds no majority of the quorum, waits; whoever started us may change their mind meanwhile.
   for (int waits = 1; outcome.wait_for(std::chrono::milliseconds{200}) != std::future_status::ready; ++waits) {
     if (asked_to_end()) return {errc::closed, "stopped before the node was part of its cluster"};
     if (waits % 25 == 0)
-      observe::log(level::warn, "node", "waiting_for_cluster",
-                   {{"waited_s", waits / 5},
-                    {"why", options.join.empty() ? "no majority of the cluster's voters answers"
-                                                 : "none of the nodes named by --join has taken this node in yet"}});
+      observe::log(level::warn, "node", "waiting_for_cluster", {{"waited_s", waits / 5}, {"why", waits_for}});
   }
   auto r = outcome.get();
+  unready = "the node opens its doors";
   if (r) cluster_id = cluster->view()->image->cluster_id;
   return r;
 }
 
-result<void> node::state::open_doors() {
+/// Those that we do not need ourselves. Clients must never get at the descriptors that the store needs for its next
+/// segments: it could not go on. So more than half of them are for segments.
+std::uint64_t node::state::spare_descriptors() const {
+  constexpr std::uint64_t own = 40;
+  return descriptors > own ? descriptors - own : 0;
+}
+
+result<void> node::state::open_http() {
+  net::http_server::options web;
+  web.connections_max = std::clamp<std::size_t>(spare_descriptors() / 16, 1, web.connections_max);
+  http = std::make_unique<net::http_server>(web);
+  http->get("/healthz", [this](const net::http_request&) {
+    return failing ? net::problem(503, "a write or sync failed; the node is ending")
+                   : net::http_response{.body = "ok\n"};
+  });
+  http->get("/readyz", [this](const net::http_request&, const net::http_server::later& answer) {
+    const auto say = [answer](const char* why_not) {
+      answer([why_not] {
+        return why_not == nullptr ? net::http_response{.body = "ready\n"} : net::problem(503, why_not);
+      });
+    };
+    const char* const why_not = failing ? "a write or sync failed; the node is ending" : unready.load();
+    if (why_not != nullptr) return say(why_not);
+    caf::anon_send(
+        controller, describe_node_request{[say](const node_description& self) {
+          say(self.leased ? nullptr : "the node has no lease: it hears from no controller, so it serves nothing");
+        }});
+  });
+  http->get("/metrics", [this](const net::http_request&) {
+    return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
+  });
+  rest::add_operations(*http, cluster, [this] { return has_controller ? controller : caf::actor{}; });
+  auto bound = http->start(options.http);
+  if (!bound) return error{bound.error().code, bound.error().text + "; the option is --http"};
+  http_address = *bound;
+  return {};
+}
+
+result<void> node::state::open_kafka() {
   kafka::gateway_setup door;
   door.listen = {{options.kafka.host, options.kafka.port}};
   door.node = options.node_id;
@@ -278,10 +333,7 @@ result<void> node::state::open_doors() {
   door.directory = cluster;
   door.controller = controller;
   door.metrics = &metrics;
-  // Clients must never get at the descriptors that the store needs for its next segments: it could not go on. So more
-  // than half of those that we do not need ourselves are for segments.
-  constexpr std::uint64_t own = 40;
-  const auto spare = descriptors > own ? descriptors - own : 0;
+  const auto spare = spare_descriptors();
   const auto places = static_cast<std::uint32_t>(std::clamp<std::uint64_t>(spare * 3 / 8, 1, options.connections_max));
   if (places < options.connections_max)
     observe::log(level::warn, "node", "descriptors_few",
@@ -301,22 +353,6 @@ result<void> node::state::open_doors() {
   if (!opened) return error{opened.error().code, opened.error().text + "; the option is --kafka"};
   kafka = std::move(*opened);
 
-  net::http_server::options web;
-  web.connections_max = std::clamp<std::size_t>(spare / 16, 1, web.connections_max);
-  http = std::make_unique<net::http_server>(web);
-  http->get("/healthz", [this](const net::http_request&) {
-    return failing ? net::problem(503, "a write or sync failed; the node is ending")
-                   : net::http_response{.body = "ok\n"};
-  });
-  http->get("/readyz", [this](const net::http_request&) {
-    return ready ? net::http_response{.body = "ready\n"} : net::problem(503, "the node is starting or stopping");
-  });
-  http->get("/metrics", [this](const net::http_request&) {
-    return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
-  });
-  auto bound = http->start(options.http);
-  if (!bound) return error{bound.error().code, bound.error().text + "; the option is --http"};
-  http_address = *bound;
   kafka->start();
   return {};
 }
@@ -324,8 +360,8 @@ result<void> node::state::open_doors() {
 void node::state::stop() {
   // Load balancers see "not ready" first. Then the other nodes take over what is led here, while clients are still
   // served; then the doors close, the partitions write their marks, the store syncs.
-  ready = false;
-  if (controller) {
+  unready = "the node is stopping";
+  if (has_controller && !std::exchange(stopped, true)) {
     struct progress {
       std::promise<std::function<void()>> drained;
       std::promise<void> ended;
@@ -341,7 +377,6 @@ void node::state::stop() {
     }
     if (ended.wait_for(std::chrono::seconds{10}) != std::future_status::ready)
       observe::log(level::warn, "node", "partitions_slow_to_stop", {{"waited_s", 10}});
-    controller = nullptr;
   }
   if (kafka) kafka->stop();
   kafka.reset();
@@ -354,7 +389,7 @@ std::string node::banner() const {
   const auto& o = state_->options;
   return "Troupe node " + std::to_string(o.node_id.value()) + " of cluster " + state_->cluster_id + " is ready.\n" +
          "  Kafka clients   " + net::address{o.kafka_advertised}.text() + "\n" +  //
-         "  HTTP            http://" + state_->http_address.text() + "  (/healthz, /readyz, /metrics)\n" +
+         "  HTTP            http://" + state_->http_address.text() + "  (/healthz, /readyz, /metrics, /v1/cluster)\n" +
          "  data            " + state_->directory->path().string() + "\n";
 }
 

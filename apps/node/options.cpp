@@ -254,7 +254,8 @@ const std::vector<option>& table() {
       {"Addresses", "kafka-advertised", advertised,
        "The address Kafka clients are told to use; empty: that of kafka. Needed when kafka is 0.0.0.0 or [::]."},
       {"Addresses", "http", address(&o::http),
-       "Where /healthz, /readyz and /metrics are served. Port 0: any free one."},
+       "Where /healthz, /readyz, /metrics and operations (/v1) are served, to whoever reaches it. Port 0: any free "
+       "one."},
 
       {"Cluster", "cluster", maybe_address(&o::cluster),
        "Where the other nodes of the cluster come in; empty: this node stays alone."},

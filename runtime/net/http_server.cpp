@@ -6,7 +6,6 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -21,6 +20,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using asio::ip::tcp;
+using observe::level;
 using namespace std::chrono_literals;
 
 constexpr auto token = asio::as_tuple(asio::use_awaitable);
@@ -65,11 +65,98 @@ struct session {
   bool stopping{false};
 };
 
+std::vector<std::string_view> split(std::string_view path) {
+  std::vector<std::string_view> parts;
+  for (std::size_t from = 0;;) {
+    const auto slash = path.find('/', from);
+    parts.push_back(path.substr(from, slash == path.npos ? slash : slash - from));
+    if (slash == path.npos) return parts;
+    from = slash + 1;
+  }
+}
+
+bool is_json(std::string_view content_type) {
+  auto type = content_type.substr(0, content_type.find(';'));
+  while (type.ends_with(' ')) type.remove_suffix(1);
+  return beast::iequals({type.data(), type.size()}, "application/json");
+}
+
+struct route {
+  std::string path;
+  http_server::later_handler get, post;
+
+  /// What stands in `asked` for each `{}`; nothing: another path.
+  std::optional<std::vector<std::string>> fits(std::string_view asked) const {
+    const auto ours = split(path), theirs = split(asked);
+    if (ours.size() != theirs.size()) return std::nullopt;
+    std::vector<std::string> parts;
+    for (std::size_t i = 0; i < ours.size(); ++i)
+      if (ours[i] == "{}" && !theirs[i].empty())
+        parts.emplace_back(theirs[i]);
+      else if (ours[i] != theirs[i])
+        return std::nullopt;
+    return parts;
+  }
+  std::string methods() const { return !post ? "GET, HEAD" : get ? "GET, HEAD, POST" : "POST"; }
+};
+
+using maker = std::function<http_response()>;
+
+/// An answer that comes later, from another thread. Who gives it may outlive the connection and the whole server, so it
+/// holds only a ticket, which the waiting coroutine tears up when it ends.
+class pending_answer {
+public:
+  explicit pending_answer(const asio::any_io_executor& strand) : slot_{std::make_shared<slot>(strand)} {
+    ticket_->deliver = [to = slot_, strand](maker made) {
+      asio::post(strand, [to, made = std::move(made)]() mutable {
+        to->made = std::move(made);
+        to->wake.cancel();
+      });
+    };
+  }
+  pending_answer(const pending_answer&) = delete;
+  ~pending_answer() {
+    const std::lock_guard lock{ticket_->mutex};
+    ticket_->deliver = nullptr;
+  }
+  http_server::later later() const {
+    return [ticket = ticket_](maker made) {
+      const std::lock_guard lock{ticket->mutex};
+      if (const auto deliver = std::exchange(ticket->deliver, nullptr)) deliver(std::move(made));
+    };
+  }
+  /// Null when it did not come in time.
+  asio::awaitable<maker> wait(std::chrono::milliseconds patience) {
+    slot_->wake.expires_after(patience);
+    // Delivery is a turn of this strand, so it cannot slip in between this look and the wait.
+    if (!slot_->made) co_await slot_->wake.async_wait(token);
+    co_return std::move(slot_->made);
+  }
+
+private:
+  struct slot {
+    explicit slot(const asio::any_io_executor& strand) : wake{strand} {}
+    asio::steady_timer wake;
+    maker made;
+  };
+  struct ticket {
+    std::mutex mutex;
+    std::function<void(maker)> deliver;
+  };
+  std::shared_ptr<slot> slot_;
+  std::shared_ptr<ticket> ticket_ = std::make_shared<ticket>();
+};
+
+http_response failed_to_answer(const std::string& path, const std::exception& e) {
+  observe::log(level::error, "http", "handler_failed", {{"path", path}, {"why", e.what()}});
+  return problem(500, "the node failed to answer; its log says why");
+}
+
 }  // namespace
 
 struct http_server::state {
   http_server::options limits;
-  std::map<std::string, handler, std::less<>> routes;
+  std::vector<route> routes;
   asio::io_context context;
   std::vector<tcp::acceptor> acceptors;
   std::vector<std::thread> threads;
@@ -83,7 +170,8 @@ struct http_server::state {
   asio::awaitable<void> accept(tcp::acceptor& acceptor);
   asio::awaitable<void> serve(std::shared_ptr<session>);
   asio::awaitable<bool> answer(session&, http_response, unsigned version, bool head, bool keep_alive);
-  http_response respond(const http::request<http::string_body>&);
+  asio::awaitable<http_response> respond(session&, const http::request<http::string_body>&);
+  route& at(const std::string& path);
 };
 
 asio::awaitable<void> http_server::state::accept(tcp::acceptor& acceptor) {
@@ -156,7 +244,10 @@ asio::awaitable<void> http_server::state::serve(std::shared_ptr<session> own) {
       break;
     }
     const auto& request = parser.get();
-    if (!co_await answer(*own, respond(request), request.version(), request.method() == http::verb::head,
+    // One that is being answered is not cut off by `stop`, also while the answer is on its way to us.
+    own->answering = true;
+    auto said = co_await respond(*own, request);
+    if (!co_await answer(*own, std::move(said), request.version(), request.method() == http::verb::head,
                          request.keep_alive()))
       break;
   }
@@ -168,25 +259,53 @@ asio::awaitable<void> http_server::state::serve(std::shared_ptr<session> own) {
   changed.notify_all();
 }
 
-http_response http_server::state::respond(const http::request<http::string_body>& request) {
+asio::awaitable<http_response> http_server::state::respond(session& own,
+                                                           const http::request<http::string_body>& request) {
   if (request.version() == 11 && request.count(http::field::host) != 1)
-    return problem(400, "an HTTP/1.1 request has exactly one Host field");
+    co_return problem(400, "an HTTP/1.1 request has exactly one Host field");
   const std::string_view target{request.target().data(), request.target().size()};
   const auto mark = target.find('?');
-  const auto path = target.substr(0, mark);
-  const auto route = routes.find(path);
-  if (route == routes.end()) return problem(404, "there is nothing at " + std::string{path});
-  if (request.method() != http::verb::get && request.method() != http::verb::head) {
-    auto refused = problem(405, std::string{path} + " answers GET and HEAD");
-    refused.headers.emplace_back("Allow", "GET, HEAD");
-    return refused;
+  http_request asked{std::string{target.substr(0, mark)}, {}, {}, {}};
+  if (mark != target.npos) asked.query = target.substr(mark + 1);
+  const route* found = nullptr;
+  for (const auto& r : routes)
+    if (auto parts = r.fits(asked.path)) {
+      asked.parts = std::move(*parts);
+      found = &r;
+      break;
+    }
+  if (found == nullptr) co_return problem(404, "there is nothing at " + asked.path);
+
+  const bool posted = request.method() == http::verb::post;
+  const bool got = request.method() == http::verb::get || request.method() == http::verb::head;
+  const auto& answers = posted ? found->post : found->get;
+  if (!answers || (!posted && !got)) {
+    auto refused = problem(405, asked.path + " answers " + (found->post ? found->methods() : "GET and HEAD"));
+    refused.headers.emplace_back("Allow", found->methods());
+    co_return refused;
+  }
+  if (posted) {
+    const auto type = request[http::field::content_type];
+    if (!is_json({type.data(), type.size()}))
+      co_return problem(415, "the body has to be JSON: send it with Content-Type: application/json");
+    asked.body = request.body();
+  }
+  pending_answer pending{own.stream.get_executor()};
+  try {
+    answers(asked, pending.later());
+  } catch (const std::exception& e) {
+    co_return failed_to_answer(asked.path, e);
+  }
+  const auto made = co_await pending.wait(limits.answer_timeout);
+  if (!made) {
+    auto late = problem(503, "there was no answer in time; what was asked for may still happen");
+    late.headers.emplace_back("Retry-After", "1");
+    co_return late;
   }
   try {
-    return route->second(
-        {std::string{path}, mark == std::string_view::npos ? std::string{} : std::string{target.substr(mark + 1)}});
+    co_return made();
   } catch (const std::exception& e) {
-    observe::log(observe::level::error, "http", "handler_failed", {{"path", path}, {"why", e.what()}});
-    return problem(500, "the node failed to answer; its log says why");
+    co_return failed_to_answer(asked.path, e);
   }
 }
 
@@ -233,9 +352,25 @@ http_server::~http_server() {
   stop();
 }
 
-void http_server::get(std::string path, handler answers) {
-  TROUPE_CHECK(state_->acceptors.empty());
-  state_->routes.insert_or_assign(std::move(path), std::move(answers));
+route& http_server::state::at(const std::string& path) {
+  TROUPE_CHECK(acceptors.empty());
+  for (auto& r : routes)
+    if (r.path == path) return r;
+  return routes.emplace_back(route{path, {}, {}});
+}
+
+void http_server::get(const std::string& path, handler answers) {
+  get(path, [answers = std::move(answers)](const http_request& asked, const later& say) {
+    say([made = answers(asked)] { return made; });
+  });
+}
+
+void http_server::get(const std::string& path, later_handler answers) {
+  state_->at(path).get = std::move(answers);
+}
+
+void http_server::post(const std::string& path, later_handler answers) {
+  state_->at(path).post = std::move(answers);
 }
 
 result<address> http_server::start(const address& at) {

@@ -120,14 +120,13 @@ std::uint16_t free_port() {
   throw std::runtime_error{"no free port"};
 }
 
-http_answer http_get(std::uint16_t port, std::string_view path) {
+static http_answer http_ask(std::uint16_t port, const std::string& request) {
   const int s = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const timeval limit{10, 0};
   ::setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   const auto a = loopback(port);
   std::string all;
   if (::connect(s, reinterpret_cast<const sockaddr*>(&a), sizeof a) == 0) {
-    const auto request = "GET " + std::string{path} + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     if (::send(s, request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size())) {
       char buffer[16384];
       for (ssize_t n; (n = ::recv(s, buffer, sizeof buffer, 0)) > 0;) all.append(buffer, static_cast<std::size_t>(n));
@@ -138,6 +137,17 @@ http_answer http_get(std::uint16_t port, std::string_view path) {
   if (all.starts_with("HTTP/1.1 ")) answer.status = std::atoi(all.c_str() + 9);
   if (const auto body = all.find("\r\n\r\n"); body != std::string::npos) answer.body = all.substr(body + 4);
   return answer;
+}
+
+http_answer http_get(std::uint16_t port, std::string_view path) {
+  return http_ask(port, "GET " + std::string{path} + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+}
+
+http_answer http_post(std::uint16_t port, std::string_view path, std::string_view json) {
+  return http_ask(port, "POST " + std::string{path} +
+                            " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                            "Content-Length: " +
+                            std::to_string(json.size()) + "\r\n\r\n" + std::string{json});
 }
 
 node::node(options more, launcher by)

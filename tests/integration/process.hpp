@@ -63,6 +63,7 @@ struct http_answer {
   std::string body;
 };
 http_answer http_get(std::uint16_t port, std::string_view path);
+http_answer http_post(std::uint16_t port, std::string_view path, std::string_view json);
 
 /// A node on a data directory. Starts and is ready when the constructor returns (or the test has failed).
 class node {

@@ -156,6 +156,78 @@ TEST(Process, SaysHowItIs) {
   EXPECT_GE(n.metric("troupe_store_syncs_total"), 1);
 }
 
+bool holds(const http_answer& got, std::string_view text) {
+  return got.body.find(text) != std::string::npos;
+}
+
+TEST(Process, ShowsItsClusterAndTakesOperations) {
+  node n;
+  ASSERT_EQ(kcat(n, {"-P", "-t", "t", "-p", "0"}, "x\n").status, 0);
+  const auto cluster = http_get(n.http_port(), "/v1/cluster");
+  EXPECT_EQ(cluster.status, 200);
+  for (const auto* part : {"\"controller\": 1", "\"state\": \"active\"", "\"topics\": 1", "\"leaderless\": 0"})
+    EXPECT_TRUE(holds(cluster, part)) << part << " in " << cluster.body;
+  EXPECT_TRUE(holds(http_get(n.http_port(), "/v1/nodes/1"), "\"leaderships\": 1"));
+  EXPECT_EQ(http_get(n.http_port(), "/v1/nodes/2").status, 404);
+  EXPECT_TRUE(holds(http_get(n.http_port(), "/v1/partitions/t"), "\"leader\": 1"));
+  EXPECT_EQ(http_get(n.http_port(), "/v1/partitions/u").status, 404);
+
+  const auto voters = http_post(n.http_port(), "/v1/cluster", R"({"voters":5})");
+  EXPECT_EQ(voters.status, 202);
+  EXPECT_TRUE(holds(voters, "\"voters_wanted\": 5")) << voters.body;
+  EXPECT_EQ(http_post(n.http_port(), "/v1/partitions/t/0", R"({"elect":"preferred"})").status, 202);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/partitions/t/0", R"({"replicas":[1]})").status, 202);
+
+  const auto last = http_post(n.http_port(), "/v1/nodes/1", R"({"action":"remove"})");
+  EXPECT_EQ(last.status, 409);
+  EXPECT_TRUE(holds(last, "no other node would be left")) << last.body;
+  EXPECT_EQ(http_post(n.http_port(), "/v1/nodes/1", R"({"action":"undo"})").status, 409);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/nodes/1", R"({"action":"drain"})").status, 400);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/nodes/2", R"({"action":"remove"})").status, 404);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/partitions/t/0", R"({"replicas":[1,2]})").status, 409);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/partitions/t/1", R"({"cancel":true})").status, 404);
+  EXPECT_EQ(http_post(n.http_port(), "/v1/partitions/t/0", R"({"cancel":true})").status, 409);
+}
+
+TEST(Process, ANodeThatWaitsForItsClusterSaysSo) {
+  scratch home;
+  const auto http = free_port();
+  child waiting{
+      {TROUPE_NODE, "--data-dir=" + (home / "data").string(), "--kafka=127.0.0.1:" + std::to_string(free_port()),
+       "--http=127.0.0.1:" + std::to_string(http), "--cluster=127.0.0.1:" + std::to_string(free_port()),
+       "--join=127.0.0.1:" + std::to_string(free_port())},
+      {.err = home / "err"}};
+  const auto until = std::chrono::steady_clock::now() + seconds{60};
+  http_answer got;
+  do got = http_get(http, "/readyz");
+  while (!holds(got, "--join") && !waiting.wait(milliseconds{2}) && std::chrono::steady_clock::now() < until);
+  EXPECT_EQ(got.status, 503);
+  EXPECT_TRUE(holds(got, "none of the nodes named by --join has taken this node in yet")) << got.body;
+  EXPECT_EQ(http_get(http, "/healthz").status, 200);
+  const auto cluster = http_get(http, "/v1/cluster");
+  EXPECT_EQ(cluster.status, 200);
+  EXPECT_TRUE(holds(cluster, "\"cluster\": null")) << cluster.body;
+  // Nobody decides here.
+  EXPECT_EQ(http_post(http, "/v1/cluster", R"({"voters":3})").status, 503);
+  waiting.signal(SIGTERM);
+  EXPECT_EQ(waiting.wait(seconds{30}), 1);
+}
+
+TEST(Process, ANodeThatIsTakenOutOfItsClusterEndsInOrder) {
+  const auto first = "127.0.0.1:" + std::to_string(free_port()), second = "127.0.0.1:" + std::to_string(free_port());
+  node stays{{"--node-id=1", "--cluster=" + first}};
+  node leaves{{"--node-id=2", "--cluster=" + second, "--join=" + first}};
+  ASSERT_EQ(kcat(leaves, {"-P", "-t", "t", "-p", "0", "-X", "acks=all"}, "x\n").status, 0);
+  EXPECT_EQ(http_post(leaves.http_port(), "/v1/nodes/2", R"({"action":"remove"})").status, 202);
+  const auto until = std::chrono::steady_clock::now() + seconds{60};
+  while (leaves.running() && std::chrono::steady_clock::now() < until) continue;
+  ASSERT_FALSE(leaves.running()) << http_get(stays.http_port(), "/v1/nodes/2").body;
+  EXPECT_EQ(leaves.stop(), 0);
+  EXPECT_NE(leaves.log().find("removed_from_cluster"), std::string::npos);
+  EXPECT_TRUE(holds(http_get(stays.http_port(), "/v1/nodes/2"), "\"state\": \"removed\""));
+  EXPECT_EQ(kcat(stays, {"-C", "-q", "-e", "-t", "t", "-o", "beginning"}).out, "x\n");
+}
+
 /// Seconds of processor time that a process has used.
 double processor_seconds(int pid) {
   std::ifstream stat{"/proc/" + std::to_string(pid) + "/stat"};

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 
@@ -72,6 +74,18 @@ struct HttpServer : testing::Test {
     server = std::make_unique<http_server>(limits);
     server->get("/hello",
                 [](const http_request& r) { return http_response{.body = "hello " + r.query, .headers = {}}; });
+    server->post("/hello", [](const http_request& r, const http_server::later& say) {
+      say([body = r.body] { return http_response{.body = "posted " + body, .headers = {}}; });
+    });
+    server->get("/only", [](const http_request&) { return http_response{}; });
+    server->get("/things/{}/part/{}", [](const http_request& r) {
+      return http_response{.body = r.parts.at(0) + " and " + r.parts.at(1), .headers = {}};
+    });
+    server->post("/later", [this](const http_request&, http_server::later say) {
+      const std::lock_guard lock{mutex};
+      waiting.push_back(std::move(say));
+      came.notify_all();
+    });
     server->get("/broken", [](const http_request&) -> http_response { throw std::runtime_error{"on purpose"}; });
     const auto at = server->start({"127.0.0.1", 0});
     ASSERT_TRUE(at) << at.error().text;
@@ -83,9 +97,23 @@ struct HttpServer : testing::Test {
     c.send(request);
     return c.answer();
   }
+  static std::string post(const std::string& path, const std::string& body,
+                          const std::string& type = "application/json") {
+    return "POST " + path + " HTTP/1.1\r\nHost: x\r\nContent-Type: " + type +
+           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  }
+  /// Who is to be answered, once so many wait.
+  std::vector<http_server::later> waiters(std::size_t count) {
+    std::unique_lock lock{mutex};
+    EXPECT_TRUE(came.wait_for(lock, 20s, [&] { return waiting.size() >= count; }));
+    return std::move(waiting);
+  }
   static std::string status(const std::string& answer) { return answer.substr(9, 3); }
   static std::string body(const std::string& answer) { return answer.substr(answer.find("\r\n\r\n") + 4); }
 
+  std::mutex mutex;
+  std::condition_variable came;
+  std::vector<http_server::later> waiting;
   std::unique_ptr<http_server> server;
   std::uint16_t port{0};
 };
@@ -127,7 +155,7 @@ TEST_F(HttpServer, RefusalsAreProblemDetails) {
   EXPECT_EQ(body(missing),
             "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,"
             "\"detail\":\"there is nothing at /no\\\"where\"}\n");
-  const auto method = ask("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
+  const auto method = ask("POST /only HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}");
   EXPECT_EQ(status(method), "405");
   EXPECT_NE(method.find("Allow: GET, HEAD\r\n"), std::string::npos);
   EXPECT_EQ(status(ask("GET /hello HTTP/1.1\r\n\r\n")), "400");  // no Host
@@ -135,6 +163,59 @@ TEST_F(HttpServer, RefusalsAreProblemDetails) {
   EXPECT_EQ(status(ask("GET /hello HTTP/9.9\r\nHost: x\r\n\r\n")), "400");
   EXPECT_EQ(status(ask("GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n")), "400");
   EXPECT_EQ(status(ask("\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")), "400");  // somebody tries TLS
+}
+
+TEST_F(HttpServer, ARoutePicksThePartsOfItsPath) {
+  start();
+  EXPECT_EQ(body(ask("GET /things/a/part/7?x HTTP/1.1\r\nHost: x\r\n\r\n")), "a and 7");
+  for (const auto* other : {"/things/a/part/", "/things//part/7", "/things/a/part", "/things/a/part/7/8", "things"})
+    EXPECT_EQ(status(ask("GET " + std::string{other} + " HTTP/1.1\r\nHost: x\r\n\r\n")), "404") << other;
+}
+
+TEST_F(HttpServer, TakesPostsOfJsonOnly) {
+  start({.body_bytes_max = 1000});
+  EXPECT_EQ(body(ask(post("/hello", "{}"))), "posted {}");
+  EXPECT_EQ(body(ask(post("/hello", "{}", "Application/JSON; charset=utf-8"))), "posted {}");
+  EXPECT_EQ(status(ask(post("/hello", "{}", "application/x-www-form-urlencoded"))), "415");
+  EXPECT_EQ(status(ask(post("/hello", "{}", "application/jsonx"))), "415");
+  EXPECT_EQ(status(ask("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")), "415");
+  EXPECT_EQ(status(ask(post("/hello", std::string(1001, ' ')))), "413");
+  const auto put = ask("PUT /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(status(put), "405");
+  EXPECT_NE(put.find("Allow: GET, HEAD, POST\r\n"), std::string::npos);
+  const auto get = ask("GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(status(get), "405");
+  EXPECT_NE(get.find("Allow: POST\r\n"), std::string::npos);
+}
+
+TEST_F(HttpServer, WhoWaitsForAnAnswerHoldsUpNobody) {
+  start();
+  client first{port}, second{port};
+  first.send(post("/later", "{}"));
+  second.send(post("/later", "{}"));
+  auto two = waiters(2);
+  EXPECT_EQ(body(ask("GET /hello?x HTTP/1.1\r\nHost: x\r\n\r\n")), "hello x");
+  for (auto& say : two) say([] { return http_response{.status = 202, .headers = {}}; });
+  EXPECT_EQ(status(first.answer()), "202");
+  EXPECT_EQ(status(second.answer()), "202");
+  first.send("GET /hello?y HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(body(first.answer()), "hello y");
+}
+
+TEST_F(HttpServer, AnAnswerThatDoesNotComeIsAFiveHundredAndThree) {
+  start({.answer_timeout = 20ms});
+  const auto late = ask(post("/later", "{}"));
+  EXPECT_EQ(status(late), "503");
+  EXPECT_NE(late.find("may still happen"), std::string::npos);
+  // It may still come, and once more, also when there is no server any more.
+  const auto say = waiters(1).at(0);
+  say([] { return http_response{}; });
+  client gone{port};
+  gone.send(post("/later", "{}"));
+  const auto again = waiters(1).at(0);
+  server.reset();
+  say([] { return http_response{}; });
+  again([] { return http_response{}; });
 }
 
 TEST_F(HttpServer, HeaderAndBodyAreBounded) {

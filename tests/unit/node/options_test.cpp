@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "actors/controller/topic_settings.hpp"
@@ -325,6 +326,27 @@ TEST_F(Options, TheReferenceFileEqualsTheDefaultsInCode) {
 
 TEST_F(Options, TheFileForDevelopmentIsRight) {
   EXPECT_EQ(of({std::string{"--config="} + TROUPE_CONFIGS "/dev.conf"}).retention, 1h);
+}
+
+TEST_F(Options, TheClusterOfThreeFitsTogether) {
+  std::set<std::string> addresses;
+  std::vector<net::address> clusters;
+  for (const auto* n : {"1", "2", "3"}) {
+    const auto o = of({std::string{"--config="} + TROUPE_CONFIGS "/cluster-of-three/node-" + n + ".conf"});
+    EXPECT_EQ(std::to_string(o.node_id.value()), n);
+    EXPECT_EQ(o.data_dir, std::string{"./data/node-"} + n);
+    ASSERT_TRUE(o.cluster);
+    clusters.push_back(*o.cluster);
+    for (const auto& at : {o.kafka, o.http, *o.cluster}) addresses.insert(at.text());
+  }
+  EXPECT_EQ(addresses.size(), 9u);  // no port is used twice
+  // Exactly one founds; whom the others ask is there.
+  const auto joins = [&](const char* n) {
+    return of({std::string{"--config="} + TROUPE_CONFIGS "/cluster-of-three/node-" + n + ".conf"}).join;
+  };
+  EXPECT_TRUE(joins("1").empty());
+  EXPECT_EQ(joins("2"), (std::vector{clusters[0], clusters[2]}));
+  EXPECT_EQ(joins("3"), (std::vector{clusters[0], clusters[1]}));
 }
 
 }  // namespace
