@@ -49,6 +49,7 @@ class Plan:
             kind = owed.pop() if owed and dice.random() < 0.5 else dice.choice(kinds)
             # Often the leader: that is where it hurts.
             victim = dice.choice(('leader', 'leader', 1, 2, 3))
+            victim = {'disk_full': self.small_disk, 'jump': self.jumping}.get(kind, victim)
             lasts = round(dice.choice((dice.uniform(0.1, 1), dice.uniform(1, 4), dice.uniform(4, 7))), 2)
             self.steps.append((round(at, 2), kind, victim, lasts, dice.randrange(1 << 16)))
             # Some overlap: the second fault comes before the first one has ended.
@@ -76,7 +77,8 @@ class Run:
 
     def _prepare(self, cluster):
         if self.plan.small_disk:
-            at = cluster[self.plan.small_disk].home
+            at = cluster[self.plan.small_disk].data
+            os.mkdir(at)
             subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=256m', 'none', at], check=True)
             self._mounted = at
             cluster[self.plan.small_disk].options += ['--disk-reserve=24MiB']
@@ -111,7 +113,7 @@ class Run:
 
     def _unmount(self):
         if self._mounted:
-            # The logs are wanted, the mount is not.
+            # The data is wanted, the mount is not.
             kept = self._mounted + '.kept'
             shutil.copytree(self._mounted, kept, ignore=shutil.ignore_patterns('ballast'))
             facilities.quiet('umount', '-l', self._mounted)
@@ -171,7 +173,7 @@ class Run:
         if victim == 'leader':
             leading = self.cluster.partitions('t').get(0)
             victim = leading.leader if leading and leading.leader in self.cluster.nodes else dice.choice(IDS)
-        node = self.cluster[{'disk_full': self.plan.small_disk, 'jump': self.plan.jumping}.get(kind, victim)]
+        node = self.cluster[victim]
         others = [n for n in IDS if n != node.id]
         what = f'{kind} {node.id}'
         if kind in ('kill', 'stop', 'pause', 'flicker') and (not node.running() or node.paused):
@@ -234,15 +236,15 @@ class Run:
             self._later(lasts, what, lambda: self._set_clock(0))
 
     def _fill(self, node):
-        free = os.statvfs(node.home)
+        free = os.statvfs(node.data)
         size = free.f_bavail * free.f_frsize - (1 << 20)
-        if size > 0 and not os.path.exists(os.path.join(node.home, 'ballast')):
-            with open(os.path.join(node.home, 'ballast'), 'wb') as f:
+        if size > 0 and not os.path.exists(os.path.join(node.data, 'ballast')):
+            with open(os.path.join(node.data, 'ballast'), 'wb') as f:
                 os.posix_fallocate(f.fileno(), 0, size)
 
     def _free(self, node):
         try:
-            os.unlink(os.path.join(node.home, 'ballast'))
+            os.unlink(os.path.join(node.data, 'ballast'))
         except FileNotFoundError:
             pass
 

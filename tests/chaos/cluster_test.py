@@ -3,7 +3,9 @@
 import time
 import unittest
 
+import facilities
 from cluster import wait_for
+from network import Namespaces, Proxies
 from scenario import Scenario
 from workload import Workload, create_topic
 
@@ -53,6 +55,34 @@ class Cluster(unittest.TestCase):
             s.load.wait_progress(200)
             s.load.finish()
             s.judge()
+
+    def isolated_leader(self, network):
+        with Scenario(network=network) as s:
+            s.cluster.start()
+            s.serve()
+            old = s.cluster.leader(s.topic)
+            others = [n for n in s.cluster.nodes.values() if n is not old]
+            for other in others:
+                s.cluster.network.cut(old.id, other.id)
+            wait_for('the others have another leader',
+                     lambda: all(n.metadata(s.topic)[0].leader in [m.id for m in others] for n in others), 15)
+            # Clients still reach the old one: what it answers now must not be lost, nor contradict the new one.
+            s.load.wait_progress(200)
+            time.sleep(3)
+            s.cluster.network.heal()
+            s.cluster.wait_in_sync(s.topic)
+            s.load.wait_progress(200)
+            s.load.finish()
+            s.judge()
+
+    def test_a_leader_behind_a_silent_proxy_is_replaced(self):
+        self.isolated_leader(Proxies)
+
+    def test_a_leader_whose_packets_are_dropped_is_replaced(self):
+        missing = facilities.probe()['namespaces']
+        if missing:
+            self.skipTest(f'NOT RUN: network namespaces: {missing}')
+        self.isolated_leader(Namespaces)
 
     def test_a_rolling_restart_fails_no_produce(self):
         with Scenario() as s:
