@@ -3,7 +3,7 @@
 
 A run's faults, their order, victims and lengths come from its seed alone, so a seed gives the same plan on every machine
 with the same facilities; what the processes make of it is up to their schedulers. Each run: form, load, faults for
-about 25 s, heal, read everything from several leaders, judge. A run that failed leaves its logs and its history.
+about 25 s, heal, read everything from each node, judge. A run that failed leaves its logs and its history.
 """
 import argparse
 import json
@@ -34,6 +34,7 @@ class Plan:
         self.small_disk = dice.choice(IDS) if 'small mount' in there and dice.random() < 0.5 else None
         self.jumping = dice.choice(IDS) if 'wall clock' in there and dice.random() < 0.5 else None
         self.partitions = dice.choice((1, 3, 6))
+        self.size = dice.choice((0, 0, 500, 4000))
         kinds = ['kill', 'kill', 'kill', 'kill_all', 'pause', 'pause', 'stop', 'stop', 'flicker', 'cut', 'isolate', 'isolate']
         kinds += ['one_way'] * ('one_way' in self.network.can) + ['delay'] * ('delay' in self.network.can)
         kinds += ['reset'] * ('reset' in self.network.can)
@@ -58,7 +59,7 @@ class Plan:
     def text(self):
         extra = [f'small disk of node {self.small_disk}'] * (self.small_disk is not None)
         extra += [f'jumping clock of node {self.jumping}'] * (self.jumping is not None)
-        lines = [', '.join([self.network.name, f'{self.partitions} partitions'] + extra)]
+        lines = [', '.join([self.network.name, f'{self.partitions} partitions', f'values of {self.size or "few"} bytes'] + extra)]
         return '\n'.join(lines + [f'  at {at:5.2f} s  {kind} {victim} for {lasts} s'
                                   for at, kind, victim, lasts, _ in self.steps])
 
@@ -120,7 +121,7 @@ class Run:
 
     def _go(self):
         self.cluster.start()
-        self.s.serve(rate=150)
+        self.s.serve(rate=150, size=self.plan.size)
         begun = time.monotonic()
         self.tell('the faults begin')
         for at, kind, victim, lasts, chance in self.plan.steps:
@@ -137,7 +138,7 @@ class Run:
         self.cluster.wait_in_sync('t', limit_s=60)
         self.tell('in sync')
         self.s.load.finish()
-        self.replicas_read = self.s.read_everywhere()
+        self.s.read_everywhere()
         self.s.judge()
         self.tell('judged')
 
@@ -279,7 +280,7 @@ def main():
 
     # kill -TERM must clean up namespaces and mounts too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    failed, kinds, acknowledged, replicas = [], set(), 0, 0
+    failed, kinds, acknowledged = [], set(), 0
     begun = time.monotonic()
     seed = args.first - 1
     for seed in range(args.first, args.first + args.runs):

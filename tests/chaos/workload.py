@@ -38,8 +38,10 @@ def create_topic(cluster, name, partitions, replicas=3, limit_s=60):
 class Workload:
     """From `start` to `finish`. Each producer keeps the pace of `rate` values a second."""
 
-    def __init__(self, cluster, topic, partitions, producers=2, consumers=2, rate=200, message_timeout_s=120):
+    def __init__(self, cluster, topic, partitions, producers=2, consumers=2, rate=200, size=0,
+                 message_timeout_s=120):
         self.cluster, self.topic, self.partitions, self.rate = cluster, topic, partitions, rate
+        self.size = size  # values are filled up to it with spaces
         self.message_timeout_s = message_timeout_s
         self.history = History()
         self.notes = []  # what clients complained about, for a reader of failures
@@ -116,7 +118,7 @@ class Workload:
                     if m.error():
                         raise KafkaException(m.error())
                     if m.offset() < ends[m.partition()]:
-                        logs[m.partition()].append((m.offset(), m.value().decode()))
+                        logs[m.partition()].append((m.offset(), m.value().decode().rstrip()))
                 if time.monotonic() > until:
                     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f'read up to '
                                                     f'{ {n: len(log) for n, log in logs.items()} } of {ends}'))
@@ -136,7 +138,7 @@ class Workload:
 
     def _produce(self, name):
         def delivered(error, m):
-            value = m.value().decode()
+            value = m.value().decode().rstrip()
             if error:
                 self._note(f'{value} failed: {error.name()} {error.str()}')
                 self.history.failed.append((value, error.name()))
@@ -153,7 +155,7 @@ class Workload:
                 continue
             value, partition = f'{name}:{number}', number % self.partitions
             self.history.sent[value] = partition
-            p.produce(self.topic, value.encode(), partition=partition, on_delivery=delivered)
+            p.produce(self.topic, value.encode().ljust(self.size), partition=partition, on_delivery=delivered)
             number += 1
             p.poll(0)
         p.flush(self.message_timeout_s + 10)
@@ -173,5 +175,5 @@ class Workload:
                         self.history.failed.append((f'{name}:-1', str(m.error())))
                         return
                 else:
-                    self.history.polls.append((name, m.partition(), m.offset(), m.value().decode()))
+                    self.history.polls.append((name, m.partition(), m.offset(), m.value().decode().rstrip()))
         c.close()
