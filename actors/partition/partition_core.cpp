@@ -13,6 +13,8 @@ namespace {
 
 /// A mark is put off this often for its size: about a minute.
 constexpr unsigned put_off_max = 12;
+/// What a producer sent before it could hear of a refusal comes within this.
+constexpr std::chrono::seconds refusal_remembered{5};
 
 std::int64_t milliseconds(wall_time at) noexcept {
   return at.time_since_epoch().count();
@@ -166,7 +168,11 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
     todo.produced.push_back(std::move(answer));
     return std::move(todo);
   };
-  if (auto why = refuse_early(m, crowded)) return refuse(std::move(*why));
+  produced_at_ = at.now;
+  if (auto why = refuse_early(m, crowded)) {
+    if (why->code == errc::busy) refused_lately_ = {*why, at.now};
+    return refuse(std::move(*why));
+  }
 
   const auto now_ms = milliseconds(at.wall);
   const bool append_time = settings_.timestamps == topic_settings::timestamp_type::log_append_time;
@@ -180,16 +186,26 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
     answer.outcome.records = std::move(checked.records);
     return refuse(std::move(*checked.refused));
   }
-  if (m.acks == -1 && !enough_in_sync())
-    return refuse({errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
-                                                  std::to_string(in_sync_needed()) + " needed"});
+  if (m.acks == -1 && !enough_in_sync()) {
+    refused_lately_ = {{errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
+                                                       std::to_string(in_sync_needed()) + " needed"},
+                       at.now};
+    return refuse(refused_lately_->why);
+  }
 
   const batch_header header{m.records.bytes};
   const auto deadline = m.acks == -1 ? m.deadline : instant::max();
   const auto sequences = sequence_range::of(header);
   if (sequences) {
     auto duplicate = producers_.check(*sequences);
-    if (!duplicate) return refuse(duplicate.error());
+    if (!duplicate) {
+      // Producers send ahead. What follows a batch that we refused for a while would be told of a gap, which they take
+      // for a loss: librdkafka begins a new epoch for all its partitions then, and repeats what may be stored
+      // elsewhere.
+      const bool gap = duplicate.error().code == errc::out_of_order_sequence;
+      const bool ahead = gap && refused_lately_ && at.now - refused_lately_->at < refusal_remembered;
+      return refuse(ahead ? refused_lately_->why : duplicate.error());
+    }
     if (*duplicate) {
       const auto& original = **duplicate;
       answer.outcome.base = original.base;
@@ -296,6 +312,7 @@ partition_core::effects partition_core::committed(log_offset watermark) {
 partition_core::effects partition_core::refused(log_offset end, const error& why) {
   TROUPE_CHECK(end >= durable_);
   if (why.code == errc::storage_failed) broken_ = why;
+  if (why.code == errc::storage_full) refused_lately_ = {why, produced_at_};
   effects todo;
   if (end >= end_) return todo;
   end_ = end;

@@ -113,7 +113,8 @@ public:
   /// `crowded`: the disk has more to write than it should. Errors, in this order: invalid_required_acks,
   /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
   /// those of `producers::check`; later storage_full, storage_failed, and, where it may have been stored, timed_out,
-  /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second.
+  /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second. A gap shortly after a batch
+  /// was refused for a while is refused for the same reason.
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
@@ -211,6 +212,13 @@ private:
   epoch_table epochs_;
   producers producers_;
   std::optional<error> broken_;  ///< why nothing is appended any more
+  /// Why a batch was last refused for a while: what its producer sent behind it may still come.
+  struct refusal {
+    error why;
+    instant at;
+  };
+  std::optional<refusal> refused_lately_;
+  instant produced_at_{};  ///< the last batch came
   wall_trust wall_;
 
   wait_queue for_durable_, for_watermark_;

@@ -235,15 +235,26 @@ TEST_F(NodeAgent, StopsInOrder) {
 
 TEST_F(NodeAgent, StopsAnywayWhenNobodyLetsItGoAndAtOnceBeforeItIsRegistered) {
   serve();
-  agent.stop(now);
-  EXPECT_TRUE(of<node_agent::write_mark>(agent.tick(now + 29s)).empty());
-  EXPECT_EQ(of<node_agent::write_mark>(agent.tick(now + 30s)).size(), 1u);
+  agent.received(now + 1ms, grant(now));
+  agent.stop(now + 1ms);
+  EXPECT_TRUE(of<node_agent::write_mark>(agent.tick(now + 2s)).empty());
+  agent.received(now + 29s, grant(now + 28s));
+  EXPECT_TRUE(of<node_agent::write_mark>(agent.tick(now + 30s)).empty());
+  EXPECT_EQ(of<node_agent::write_mark>(agent.tick(now + 30s + 1ms)).size(), 1u);
 
   node_agent other{{.self = {"", node_id{2}, test::disk_of(2), 7}}, random_source{1}, now};
   const auto mark = of<node_agent::write_mark>(other.stop(now));
   ASSERT_EQ(mark.size(), 1u);
   EXPECT_EQ(mark[0].node_epoch, -1);
   EXPECT_TRUE(of<node_agent::send_farewell>(other.marked(now)).empty());
+}
+
+TEST_F(NodeAgent, WhoHoldsNoLeaseHasNothingToHandOver) {
+  serve();
+  agent.received(now + 1ms, grant(now));
+  agent.stop(now + 1s);
+  EXPECT_TRUE(of<node_agent::write_mark>(agent.tick(now + 2999ms)).empty());
+  EXPECT_EQ(of<node_agent::write_mark>(agent.tick(now + 3s)).size(), 1u);
 }
 
 TEST_F(NodeAgent, ANodeThatIsRemovedStops) {

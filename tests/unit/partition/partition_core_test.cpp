@@ -226,6 +226,25 @@ TEST_F(PartitionCore, TakesBackWhatTheDiskRefusedAndGoesOnFromThere) {
   EXPECT_EQ(answer(again)->base, log_offset{1});
 }
 
+TEST_F(PartitionCore, WhatWasSentBehindARefusedBatchIsNoGap) {
+  const test_batch first{.producer = 9, .producer_epoch = 0, .sequence = 0};
+  const test_batch second{.producer = 9, .producer_epoch = 0, .sequence = 1};
+  const test_batch third{.producer = 9, .producer_epoch = 0, .sequence = 2};
+  send(first);
+  durable(1);
+  send(second);
+  refused(1);
+  EXPECT_EQ(refusal(send(third)), errc::storage_full);
+  send(second);
+  durable(2);
+  const int in_order = send(third);
+  durable(3);
+  EXPECT_EQ(answer(in_order)->base, log_offset{2});
+  // Later a gap is a gap.
+  at.now += 10s;
+  EXPECT_EQ(refusal(send(test_batch{.producer = 9, .producer_epoch = 0, .sequence = 7})), errc::out_of_order_sequence);
+}
+
 TEST_F(PartitionCore, ForgetsTheStartOfItsEpochWithTheBatchThatWasRefused) {
   restored.end = log_offset{10};
   restored.epochs = {{leader_epoch{2}, log_offset{0}}};
