@@ -104,7 +104,7 @@ class Run:
             with self.s:
                 try:
                     return self._go()
-                except (AssertionError, OSError, subprocess.SubprocessError) as e:
+                except Exception as e:  # also our own mistakes: the other runs go on, the logs are kept
                     return f'{type(e).__name__}: {e}'
                 finally:
                     self.cluster.network.heal()
