@@ -170,7 +170,7 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   };
   produced_at_ = at.now;
   if (auto why = refuse_early(m, crowded)) {
-    if (why->code == errc::busy) refused_lately_ = {*why, at.now};
+    if (why->code == errc::busy || why->code == errc::not_leader) refused_lately_ = {*why, at.now};
     return refuse(std::move(*why));
   }
 

@@ -356,7 +356,8 @@ void checker::committed(const process& p, const partition_replica& r) {
     const auto* other = n == p.id() ? nullptr : process_of(n);
     const auto* theirs = other ? other->replica_of(where) : nullptr;
     if (!theirs || theirs->current() == partition_replica::role::removed) continue;
-    // A leader that stood still counts on what that node's former life had, and the controller knows what this one lost.
+    // A leader that stood still counts on what that node's former life had, and the controller knows what this one
+    // lost.
     const auto* known_life = p.image().node(n);
     if (!known_life || known_life->node_epoch != other->self().epoch) continue;
     // It may have lost its seat and got another one, with an empty log, before the leader hears of it.

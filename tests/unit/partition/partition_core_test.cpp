@@ -226,6 +226,23 @@ TEST_F(PartitionCore, TakesBackWhatTheDiskRefusedAndGoesOnFromThere) {
   EXPECT_EQ(answer(again)->base, log_offset{1});
 }
 
+TEST_F(PartitionCore, WhatWasSentBehindABatchThatCameTooEarlyForTheNewLeaderIsNoGap) {
+  const test_batch first{.producer = 9, .producer_epoch = 0, .sequence = 0};
+  const test_batch second{.producer = 9, .producer_epoch = 0, .sequence = 1};
+  const test_batch third{.producer = 9, .producer_epoch = 0, .sequence = 2};
+  send(first);
+  durable(1);
+  perform(core().followed(leader_epoch{4}, {errc::not_leader, "another leads"}));
+  EXPECT_EQ(refusal(send(second)), errc::not_leader);
+  perform(core().led(leader_epoch{5}, {}));
+  EXPECT_EQ(refusal(send(third)), errc::not_leader);
+  send(second);
+  durable(2);
+  const int in_order = send(third);
+  durable(3);
+  EXPECT_EQ(answer(in_order)->base, log_offset{2});
+}
+
 TEST_F(PartitionCore, WhatWasSentBehindARefusedBatchIsNoGap) {
   const test_batch first{.producer = 9, .producer_epoch = 0, .sequence = 0};
   const test_batch second{.producer = 9, .producer_epoch = 0, .sequence = 1};
