@@ -148,6 +148,7 @@ private:
                      "another replica leads and brings the rest back; where there is none, restore the data directory "
                      "from a backup, or set unclean.leader.election.enable=true on the topic to go on without what is "
                      "lost"}});
+    unclean_ = setup_.settings.unclean_election;
     replica_ = std::make_unique<partition_replica>(setup_.seat, setup_.home->self, std::move(setup_.settings),
                                                    std::move(state), now());
     observe::log(observe::level::debug, "partition", "opened",
@@ -180,12 +181,19 @@ private:
         [this](delete_records& m) { handle(std::move(m)); },
         [this](reassigned& m) {
           if (replica_ && !gone_) {
-            if (m.settings) perform(replica_->reconfigured(std::move(*m.settings), leased_now()));
+            if (m.settings) {
+              unclean_ = m.settings->unclean_election;
+              perform(replica_->reconfigured(std::move(*m.settings), leased_now()));
+            }
             take_in(std::move(m.now));
           }
         },
         [this](log_end_question& m) {
-          if (replica_ && !gone_) m.answer(replica_->log_end());
+          if (!replica_ || gone_) return;
+          // The only copy, and damaged: to lead it would have to cut off what follows, which may still be read one day.
+          // That is for the operator to decide.
+          const bool sole = replica_->current() == partition_replica::role::damaged && !replicated_;
+          if (!sole || unclean_) m.answer(replica_->log_end());
         },
         [this](const refused& m) {
           if (!replica_ || retired_) return;
@@ -577,6 +585,7 @@ private:
   std::function<void()> stopped_;
   bool deadlines_armed_{false}, replication_armed_{false}, mark_armed_{false};
   bool replicated_{false};               ///< others have replicas, too
+  bool unclean_{false};                  ///< the topic would rather lose records than wait
   std::optional<node_id> out_of_reach_;  ///< as said last
   std::size_t outstanding_{0};           ///< callbacks of the store that still owe an answer
 };
