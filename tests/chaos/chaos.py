@@ -6,6 +6,7 @@ with the same facilities; what the processes make of it is up to their scheduler
 about 25 s, heal, read everything from each node, judge. A run that failed leaves its logs and its history.
 """
 import argparse
+import errno
 import json
 import os
 import random
@@ -241,7 +242,11 @@ class Run:
         size = free.f_bavail * free.f_frsize - (1 << 20)
         if size > 0 and not os.path.exists(os.path.join(node.data, 'ballast')):
             with open(os.path.join(node.data, 'ballast'), 'wb') as f:
-                os.posix_fallocate(f.fileno(), 0, size)
+                try:
+                    os.posix_fallocate(f.fileno(), 0, size)
+                except OSError as e:  # the node took some of it meanwhile: it is as full as it gets
+                    if e.errno != errno.ENOSPC:
+                        raise
 
     def _free(self, node):
         try:
@@ -256,8 +261,9 @@ def keep(run, wrong, home):
         print(f'seed {run.seed}', run.plan.text(), *run.story, wrong, *(run.s.load.notes if h else []), sep='\n', file=f)
     if h:
         with open(os.path.join(home, 'history.json'), 'w') as f:
-            json.dump({'sent': h.sent, 'acknowledged': h.acknowledged, 'failed': h.failed, 'polls': h.polls,
-                       'readings': h.readings}, f)
+            # Of a run that broke off, clients may still be at it.
+            json.dump({'sent': h.sent.copy(), 'acknowledged': h.acknowledged.copy(), 'failed': h.failed.copy(),
+                       'polls': h.polls.copy(), 'readings': h.readings.copy()}, f)
 
 
 def main():
