@@ -30,7 +30,7 @@ template <class Root>
 class frame_writer final : capnp::MessageBuilder {
 public:
   explicit frame_writer(std::size_t bytes_expected)
-      : words_{1 + bytes_expected / sizeof(capnp::word) + 1}, memory_{std::make_shared<capnp::word[]>(words_)} {
+      : words_{1 + bytes_expected / sizeof(capnp::word) + 1}, memory_{new capnp::word[words_]()} {
     root_.emplace(initRoot<Root>());
   }
   typename Root::Builder& root() { return *root_; }
@@ -40,7 +40,7 @@ public:
     if (more_.empty()) return framed(memory_, getSegmentsForOutput()[0].size());
     const auto root = root_->asReader();
     const auto size = root.totalSize().wordCount + 1;
-    auto exact = std::make_shared<capnp::word[]>(1 + size);
+    std::shared_ptr<capnp::word[]> exact{new capnp::word[1 + size]()};
     capnp::FlatMessageBuilder flat{kj::arrayPtr(exact.get() + 1, size)};
     flat.setRoot(root);
     return framed(std::move(exact), flat.getSegmentsForOutput()[0].size());
