@@ -46,8 +46,8 @@ set(raft_tests ${CMAKE_SOURCE_DIR}/tests/unit/raft)
 troupe_test(raft USES troupe_raft LABELS unit
             SOURCES ${raft_tests}/raft_test.cpp ${raft_tests}/desk.cpp ${raft_tests}/member.cpp)
 troupe_test(raft_storm USES troupe_raft_removable TIMEOUT 600 LABELS storm
-            SOURCES ${raft_tests}/storm_test.cpp ${raft_tests}/storm.cpp ${raft_tests}/desk.cpp
-                    ${raft_tests}/member.cpp)
+            SOURCES ${raft_tests}/storm_test.cpp ${raft_tests}/storm.cpp ${raft_tests}/desk_storm.cpp
+                    ${raft_tests}/desk.cpp ${raft_tests}/member.cpp)
 troupe_test(raft_table USES troupe_raft_table troupe_controller LABELS unit)
 troupe_test(observe USES troupe_observe LABELS unit)
 troupe_test(net USES troupe_net LABELS unit)

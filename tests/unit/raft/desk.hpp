@@ -59,6 +59,7 @@ public:
   /// Two nodes decided differently at one place.
   bool contradiction{false};
   std::string text_at(int node, int index) const;  ///< of a decided command
+  std::size_t decided() const { return decided_.size(); }
   const image& image_of(int node) const { return members_.at(node).state; }
 
 private:
