@@ -71,6 +71,13 @@ std::optional<following::ask> following::next(const log_view& log, instant now) 
   return ask{*leader_, {seat_, epoch_, last_id_, log.end, last, log.watermark, fetch_bytes}};
 }
 
+std::optional<instant> following::wakes_at(const log_view& log) const {
+  if (!leader_) return {};
+  if (asked_) return asked_->at + answer_max;
+  if (log.cutting || (log.durable < log.end && holds(rule::fetch_after_sync))) return {};  // the disk is waited for
+  return not_before_;
+}
+
 std::optional<following::effect> following::answered(node_id from, const replica_answer& m, const log_view& log,
                                                      instant now) {
   if ((m.seat != seat_ && holds(rule::added_at_checked)) || !leader_ || log.cutting) return {};

@@ -64,6 +64,8 @@ public:
 
   /// Asks, if it is time: all is durable, nothing is asked or being cut, no back-off runs. Call it after each event.
   std::optional<ask> next(const log_view&, instant now);
+  /// When `next` may have something that it has not now, if nothing happens before.
+  std::optional<instant> wakes_at(const log_view&) const;
   /// Nothing: not the answer that was waited for. Batches are checked here, on arrival: lengths, dense offsets, epochs,
   /// CRC-32C. If one is bad the whole answer counts as lost.
   std::optional<effect> answered(node_id from, const replica_answer&, const log_view&, instant now);

@@ -233,6 +233,20 @@ leadership::effects leadership::settle(instant now) {
   return todo;
 }
 
+std::optional<instant> leadership::wakes_at() const {
+  auto first = instant::max();
+  if (proposal_) first = proposal_->sent_at + proposal_retry;
+  for (const auto& [node, it] : followers_) {
+    if (it.waits) first = std::min(first, it.waits->since + park_max);
+    if (proposal_) continue;
+    if (isr_.contains(node))
+      first = std::min(first, it.caught_up_at + lag_max);
+    else if (may_join(node, it))
+      first = instant::min();
+  }
+  return first == instant::max() ? std::nullopt : std::optional{first};
+}
+
 leadership::effects leadership::tick(const log_view& log, instant now) {
   if (proposal_ && now - proposal_->sent_at >= proposal_retry && !holds(rule::keep_maximal_isr)) proposal_.reset();
   auto todo = grown(log);

@@ -64,8 +64,10 @@ public:
   /// The log grew, or more of it is durable.
   effects grown(const log_view&);
   effects altered(const alter_isr_answer&, const log_view&, instant now);
-  /// Ends waits, drops the slow from the ISR, repeats a proposal. Call it ten times a second.
+  /// Ends waits, drops the slow from the ISR, repeats a proposal. Call it at `wakes_at`, or within 100 ms of it.
   effects tick(const log_view&, instant now);
+  /// When a tick has something to do, if nothing happens before.
+  std::optional<instant> wakes_at() const;
 
   leader_epoch epoch() const noexcept { return state_.epoch; }
   log_offset watermark() const noexcept { return watermark_; }

@@ -47,6 +47,7 @@ struct cut_again {
 enum class timer : std::uint8_t { deadlines, replication, retention, mark, linger };
 struct due {
   timer which;
+  std::uint64_t number{0};  ///< of several on their way, for those that may be armed again sooner
 };
 
 }  // namespace troupe::partition_events
@@ -67,8 +68,9 @@ using namespace partition_events;
 
 /// How often deadlines of waiting callers are looked at, while there are any.
 constexpr std::chrono::seconds deadline_interval{1};
-/// How often the replicas of a partition look at each other. A sole replica has nobody to look at.
-constexpr std::chrono::milliseconds replication_interval{100};
+/// When the replicas of a partition have to do with each other again is rounded up to a multiple of this, so that a
+/// node with many of them wakes up rarely.
+constexpr std::chrono::milliseconds replication_grid{100};
 /// A cut that a full disk refused is tried again.
 constexpr std::chrono::milliseconds cut_again_after{500};
 /// How long a retired partition still answers.
@@ -299,14 +301,8 @@ private:
         if (replica_) perform(replica_->tick(leased_now()));
         return;
       case timer::replication:
-        replication_armed_ = false;
-        if (!replica_ || gone_) return;
-        perform(replica_->tick(leased_now()));
-        if (const auto leader = replica_->out_of_reach(); leader != out_of_reach_) {
-          out_of_reach_ = leader;
-          setup_.home->out_of_reach({setup_.seat.topic, setup_.seat.partition}, leader);
-        }
-        return look_at_others();
+        if (m.number == wakes_) look_at_others();
+        return;
       case timer::mark:
         mark_armed_ = false;
         return mark_now();
@@ -351,12 +347,33 @@ private:
     replicated_ = a.state.replicas.size() > 1;
     leased_now();
     perform(replica_->assigned(a, now()));
-    look_at_others();
   }
 
   void look_at_others() {
-    if (!replicated_ || std::exchange(replication_armed_, true)) return;
-    arm(timer::replication, replication_interval);
+    wakes_at_.reset();
+    if (!replica_ || gone_) return;
+    const auto wanted = replica_->wakes_at();
+    if (wanted && *wanted <= boot_clock::now()) return perform(replica_->tick(leased_now()));
+    look_at_others_later();
+  }
+
+  void look_at_others_later() {
+    if (!replica_ || gone_) return;
+    const auto wanted = replica_->wakes_at();
+    if (!wanted || (wakes_at_ && *wakes_at_ <= *wanted)) return;
+    const auto present = boot_clock::now();
+    const instant then{replication_grid * (std::max(*wanted, present).time_since_epoch() / replication_grid + 1)};
+    if (wakes_at_ && *wakes_at_ <= then) return;
+    wakes_at_ = then;
+    delayed_send(this, then - present, due{timer::replication, ++wakes_});
+  }
+
+  /// Says so if it changed.
+  void look_at_reach() {
+    const auto leader = replica_ ? replica_->out_of_reach() : std::nullopt;
+    if (leader == out_of_reach_) return;
+    out_of_reach_ = leader;
+    setup_.home->out_of_reach({setup_.seat.topic, setup_.seat.partition}, leader);
   }
 
   void became(const partition_replica::become& it) {
@@ -386,6 +403,8 @@ private:
                  },
                  one);
     look_at_deadlines();
+    look_at_reach();
+    look_at_others_later();
   }
 
   void tell(partition_core::effects&& clients) {
@@ -583,7 +602,9 @@ private:
   std::optional<error> gone_;  ///< what everyone is told from now on
   bool retired_{false}, stopping_{false}, closing_{false};
   std::function<void()> stopped_;
-  bool deadlines_armed_{false}, replication_armed_{false}, mark_armed_{false};
+  bool deadlines_armed_{false}, mark_armed_{false};
+  std::optional<instant> wakes_at_;      ///< on behalf of the other replicas
+  std::uint64_t wakes_{0};               ///< armed so far
   bool replicated_{false};               ///< others have replicas, too
   bool unclean_{false};                  ///< the topic would rather lose records than wait
   std::optional<node_id> out_of_reach_;  ///< as said last

@@ -372,6 +372,12 @@ partition_replica::effects partition_replica::tick(instant now) {
   return todo;
 }
 
+std::optional<instant> partition_replica::wakes_at() const {
+  const auto follows = follows_.wakes_at(followers_view());
+  const auto leads = leads_ ? leads_->wakes_at() : std::nullopt;
+  return follows && leads ? std::min(*follows, *leads) : follows ? follows : leads;
+}
+
 partition_replica::effects partition_replica::ended(const error& why, instant now) {
   effects todo;
   chosen_ = false;

@@ -105,8 +105,11 @@ public:
   effects durable(log_offset end, instant now);
   effects refused(log_offset end, const error& why, instant now);
   effects truncated(log_offset end, instant now);
-  /// Ten times a second.
+  /// At `wakes_at`, and every second while clients wait.
   effects tick(instant now);
+  /// When this replica has to do with the others of its partition again, if nothing happens before. Clients that wait
+  /// are not considered.
+  std::optional<instant> wakes_at() const;
   /// The node stops, or the topic goes.
   effects ended(const error& why, instant now);
 

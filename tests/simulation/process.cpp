@@ -142,7 +142,8 @@ void process::tick() {
   perform(core_->tick(now()));
   if (entities_) entities_->tick();
   if (++ticks_ % 2 == 0) {
-    for (auto& [seat, r] : replicas_) perform(*r, r->tick(now()));
+    for (auto& [seat, r] : replicas_)
+      if (const auto at = r->wakes_at(); ticks_ % 20 == 0 || (at && *at <= now())) perform(*r, r->tick(now()));
     std::set<life> unreached;
     for (const auto& [seat, r] : replicas_)
       if (const auto leader = r->out_of_reach())

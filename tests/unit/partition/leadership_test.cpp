@@ -151,6 +151,29 @@ TEST_F(Leadership, ParksAnUpToDateFetchUntilThereIsSomethingOrHalfASecondIsOver)
   EXPECT_EQ(told<replica_answer::records>(todo)->watermark, log_offset{12});
 }
 
+TEST_F(Leadership, SaysWhenATickHasSomethingToDo) {
+  EXPECT_EQ(core().wakes_at(), now + 10s);  // both may lag from now on
+  now += 1s;
+  fetch_from(two, 10);
+  EXPECT_EQ(core().wakes_at(), now + 500ms);  // parked
+  core().tick(log(), now + 500ms);
+  EXPECT_EQ(core().wakes_at(), now + 9s);
+  const auto late = now + 9s;
+  EXPECT_TRUE(core().tick(log(), late).propose);  // without the third
+  EXPECT_EQ(core().wakes_at(), late + 1s);        // and again, if that is lost
+  metadata({one, two});
+  EXPECT_EQ(core().wakes_at(), now + 10s);
+  a.fenced = {three};
+  core().nodes_changed(a);
+  fetch_from(three, 10);
+  core().tick(log(), now + 500ms);
+  EXPECT_EQ(core().wakes_at(), now + 10s);
+  a.fenced = {};
+  core().nodes_changed(a);
+  EXPECT_LE(core().wakes_at(), now);  // now it may join
+  EXPECT_TRUE(core().tick(log(), now).propose);
+}
+
 TEST_F(Leadership, DropsWhoIsNotCaughtUpForTenSeconds) {
   fetch_from(two, 10);
   now += 9s;

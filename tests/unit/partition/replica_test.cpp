@@ -99,6 +99,23 @@ struct Replica : testing::Test {
 
 // -- follower ---------------------------------------------------------------------------------------------
 
+TEST_F(Replica, SaysWhenItHasToDoWithTheOthersAgain) {
+  core();
+  EXPECT_FALSE(core().wakes_at());
+  metadata();
+  EXPECT_EQ(core().wakes_at(), at.now + following::answer_max);
+  answered(records(10, {batch(10, 5)}));
+  EXPECT_FALSE(core().wakes_at());  // the disk is waited for
+  durable(11);
+  at.now += 10ms;
+  answered(replica_answer::refusal{errc::unknown_epoch});
+  EXPECT_EQ(core().wakes_at(), at.now + following::backoff_min);
+  at.now += following::backoff_min;
+  const auto before = asked->id;
+  take(core().tick(at.now));
+  EXPECT_GT(asked->id, before);
+}
+
 TEST_F(Replica, SaysWhomItsFetchesDoNotReachUntilAnAnswerComes) {
   const auto silence = [&] {
     at.now += following::answer_max;
