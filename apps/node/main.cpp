@@ -28,6 +28,8 @@ int run(const troupe::node_options& options) {
   signal(SIGPIPE, SIG_IGN);
 
   troupe::observe::set_up_log(options.log_level);
+  for (const auto& it : troupe::misspelt_variables(environ))
+    troupe::observe::log(level::warn, "node", "variable_not_heeded", {{"why", it}});
   auto started = troupe::node::start(options, [](const troupe::error&) { kill(getpid(), fatal_signal); });
   if (!started) {
     std::fprintf(stderr, "troupe-node: %s\n", started.error().text.c_str());

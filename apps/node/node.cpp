@@ -202,6 +202,7 @@ result<void> node::state::open() {
   if (!locked) return locked.error();
   directory.emplace(std::move(*locked));
   observe::watch_process(metrics);
+  metrics.gauge("troupe_build_info", "1; the labels tell the version.", {{"version", version()}}).set(1);
   descriptors = take_descriptors();
   if (auto r = open_store(); !r) return r;
   config.emplace(cores_or(options.actor_threads), options.cluster.has_value());

@@ -532,6 +532,22 @@ result<command> parse_options(int argc, const char* const* argv, const environme
   return command{std::move(o), {}};
 }
 
+std::vector<std::string> misspelt_variables(const char* const* variables) {
+  std::vector<std::string> out;
+  for (; *variables != nullptr; ++variables) {
+    std::string_view name = *variables;
+    name = name.substr(0, name.find('='));
+    constexpr std::string_view ours = "TROUPE_";
+    if (!name.starts_with(ours) || name == variable("config")) continue;
+    std::string wanted{name.substr(ours.size())};
+    std::transform(wanted.begin(), wanted.end(), wanted.begin(), [](unsigned char c) { return std::tolower(c); });
+    const auto meant = nearest(wanted, false);
+    if (!meant.empty() && name != variable(meant))
+      out.push_back(std::string{name} + " is not an option's variable, did you mean " + variable(meant) + "?");
+  }
+  return out;
+}
+
 std::vector<option_text> describe(const node_options& o) {
   std::vector<option_text> out;
   for (const auto& known : table())
@@ -540,8 +556,12 @@ std::vector<option_text> describe(const node_options& o) {
   return out;
 }
 
+std::string version() {
+  return TROUPE_VERSION;
+}
+
 std::string version_text() {
-  return std::string{program} + " " TROUPE_VERSION "\n";
+  return std::string{program} + " " + version() + "\n";
 }
 
 std::string help_text() {

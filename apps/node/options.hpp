@@ -74,6 +74,10 @@ environment process_environment();
 /// file. Error invalid_request: one line that says what, where, and what is allowed.
 result<command> parse_options(int argc, const char* const* argv, const environment& = process_environment());
 
+/// A line for each variable, as in `environ`, that is nearly that of an option, and is heeded by nobody. Others that
+/// begin with TROUPE_ may be somebody else's: some orchestrators make them from the names of services.
+std::vector<std::string> misspelt_variables(const char* const* variables);
+
 /// An option in words, for those who describe a node.
 struct option_text {
   std::string name, value, default_value, documentation;
@@ -83,5 +87,6 @@ std::vector<option_text> describe(const node_options&);
 
 std::string help_text();
 std::string version_text();
+std::string version();  ///< the number alone
 
 }  // namespace troupe

@@ -53,6 +53,17 @@ struct Options : testing::Test {
   }
 };
 
+TEST_F(Options, SaysWhichVariableWasProbablyMeant) {
+  const char* environment[] = {"TROUPE_DATADIR=/x",
+                               "TROUPE_DATA_DIR=/x",
+                               "TROUPE_CONFIG=/y",
+                               "DATA_DIRS=/z",
+                               "TROUPE_PORT_9092_TCP_ADDR=10.0.0.1",
+                               nullptr};
+  EXPECT_EQ(misspelt_variables(environment),
+            std::vector<std::string>{"TROUPE_DATADIR is not an option's variable, did you mean TROUPE_DATA_DIR?"});
+}
+
 TEST_F(Options, WithoutAnyTheDefaultsHold) {
   const auto got = parse({});
   ASSERT_TRUE(got);
