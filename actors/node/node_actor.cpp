@@ -648,6 +648,7 @@ void shell::beat() {
   const bool leased = core_->agent().has_lease(now());
   lease_->set(leased ? 1 : 0);
   term_->set(static_cast<double>(core_->quorum().term().value()));
+  setup_.directory->controlled_by(core_->quorum().leader());
   if (!serving_ && core_->agent().at() >= node_agent::stage::serving && leased) serves_now();
   if (now() >= try_again_at_ && host_) {
     try_again_at_ = instant::max();

@@ -35,13 +35,21 @@ struct cluster_view {
   caf::actor partition(const partition_ref&) const;
 };
 
-/// Where the current view is found. Thread-safe.
+/// Where the current view is found, and whom this node takes for the controller. Thread-safe.
 class cluster_directory {
 public:
   std::shared_ptr<const cluster_view> view() const { return view_.load(); }
   void publish(std::shared_ptr<const cluster_view> view) { view_.store(std::move(view)); }
+  std::optional<node_id> controller() const {
+    const auto id = controller_.load(std::memory_order_relaxed);
+    return id < 0 ? std::nullopt : std::optional{node_id{id}};
+  }
+  void controlled_by(std::optional<node_id> node) {
+    controller_.store(node ? node->value() : -1, std::memory_order_relaxed);
+  }
 
 private:
+  std::atomic<std::int32_t> controller_{-1};
   std::atomic<std::shared_ptr<const cluster_view>> view_{std::make_shared<const cluster_view>()};
 };
 

@@ -322,7 +322,10 @@ private:
     std::optional<error> why = gone_;
     using role = partition_replica::role;
     if (!why && replica_->current() != role::leader) {
-      const bool readable = replica_->current() == role::follower || replica_->current() == role::none;
+      // Whoever has lost the controller may have been replaced, and would keep its readers for ever.
+      const bool leased = boot_clock::now() < setup_.home->lease_end.load(std::memory_order_relaxed);
+      const bool follows = replica_->current() == role::follower || replica_->current() == role::none;
+      const bool readable = follows && leased;
       if (leads || !readable) why = error{errc::not_leader, "this replica does not lead " + entity_};
     }
     if (!why) return false;

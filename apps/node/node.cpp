@@ -140,6 +140,19 @@ setting_map topic_defaults(const node_options& o) {
   return out;
 }
 
+kafka::log_directory look_at(const store::log_store& log, const std::filesystem::path& path) {
+  kafka::log_directory out{.path = path.string()};
+  for (const auto& it : log.logs())
+    if (const auto state = log.state(it.id)) out.logs.push_back({it.identity, state->bytes});
+  std::error_code failed;
+  if (const auto space = std::filesystem::space(path, failed); !failed) {
+    out.total_bytes = space.capacity;
+    out.usable_bytes = space.available;
+  }
+  out.failed = log.stats().failed;
+  return out;
+}
+
 }  // namespace
 
 struct node::state {
@@ -347,6 +360,9 @@ result<void> node::state::open_kafka() {
   door.limits.idle = options.connection_idle;
   door.limits.request_bytes_max = static_cast<std::uint32_t>(options.request_bytes_max);
   door.limits.request_memory_max = options.produce_memory;
+  door.look_at_logs = [store = log, path = directory->logs()](std::function<void(kafka::log_directory)> tell) {
+    store->run_blocking([store, path, tell = std::move(tell)] { tell(look_at(*store, path)); });
+  };
   door.auto_create_topics = options.auto_create_topics;
   door.topic_defaults = topic_defaults(options);
   for (auto& o : describe(options)) door.options.push_back({o.name, o.value, o.default_value, o.documentation});

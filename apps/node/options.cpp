@@ -247,7 +247,7 @@ const std::vector<option>& table() {
   static const std::vector<option> all{
       {"The node", "data-dir", data_directory, "Where everything that must survive is kept."},
       {"The node", "node-id", id, "This node's number in its cluster; stays with the data directory."},
-      {"The node", "rack", rack_name, "Rack or zone of this machine, told to Kafka clients."},
+      {"The node", "rack", rack_name, "Rack or zone of this machine; consumers with the same client.rack read here."},
       {"The node", "log-level", log_from, "What is logged: trace, debug, info, warn or error, and what is graver."},
 
       {"Addresses", "kafka", address(&o::kafka), "Where Kafka clients come in."},

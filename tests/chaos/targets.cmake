@@ -3,6 +3,7 @@ if(TROUPE_ACTORS)
   add_test(NAME chaos_checker COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/history_test.py)
   set_tests_properties(chaos_checker PROPERTIES TIMEOUT 60 LABELS unit)
   add_test(NAME integration_Cluster COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/cluster_test.py)
-  set_tests_properties(integration_Cluster PROPERTIES
+  add_test(NAME integration_ClusterRequests COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/requests_test.py)
+  set_tests_properties(integration_Cluster integration_ClusterRequests PROPERTIES
     TIMEOUT 720 LABELS integration ENVIRONMENT TROUPE_NODE=$<TARGET_FILE:troupe-node>)
 endif()

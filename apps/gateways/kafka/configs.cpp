@@ -123,8 +123,10 @@ private:
       this->sent(i);
     }
     if (wanted.empty()) return this->answer(this->told);
-    caf::anon_send(this->setup().controller, troupe::alter_configs_request{std::move(wanted), this->asked.validate_only,
-                                                                           this->when_decided(timeout_ms)});
+    this->decide(timeout_ms, [to = this->setup().controller, wanted = std::move(wanted),
+                              validate_only = this->asked.validate_only](decisions_reply answer) {
+      caf::anon_send(to, troupe::alter_configs_request{wanted, validate_only, std::move(answer)});
+    });
   }
 
   static constexpr bool replaces = std::is_same_v<Request, kafka::alter_configs_request>;

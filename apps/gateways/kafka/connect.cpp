@@ -3,7 +3,7 @@
 
 #include "apps/gateways/kafka/handlers.hpp"
 
-/// How a client gets to know us: ApiVersions, Metadata (with the making of topics that are asked for).
+/// How a client gets to know us: ApiVersions, Metadata (with the making of topics that are asked for), DescribeCluster.
 namespace troupe::kafka {
 namespace {
 
@@ -38,6 +38,18 @@ constexpr int idempotent_write = 12;
 constexpr auto topic_operations = bits({read, write, create, remove, alter, describe, describe_configs, alter_configs});
 constexpr auto cluster_operations =
     bits({create, alter, describe, cluster_action, describe_configs, alter_configs, idempotent_write});
+
+/// Whom admin requests are best sent to. Any node takes them and passes them on, so where no controller can be named it
+/// is this one.
+std::int32_t controller_of(const gateway_setup& setup, const metadata_image& image) {
+  const auto known = setup.directory->controller();
+  const auto* node = known ? image.node(*known) : nullptr;
+  return (node != nullptr && node->serves() ? *known : setup.node).value();
+}
+
+std::optional<std::string> rack_of(const node_info& node) {
+  return node.rack.empty() ? std::nullopt : std::optional{node.rack};
+}
 
 class metadata_exchange final : public exchange_of<metadata_request, metadata_response> {
 public:
@@ -85,11 +97,9 @@ private:
     const auto now = view();
     const auto& image = *now->image;
     for (const auto& [id, node] : image.nodes)
-      told.brokers.push_back(
-          {id.value(), node.kafka.host, node.kafka.port, node.rack.empty() ? std::nullopt : std::optional{node.rack}});
+      if (node.serves()) told.brokers.push_back({id.value(), node.kafka.host, node.kafka.port, rack_of(node)});
     if (!image.cluster_id.empty()) told.cluster_id = image.cluster_id;
-    // Any node takes what is for the controller, and passes it on.
-    told.controller_id = setup().node.value();
+    told.controller_id = controller_of(setup(), image);
     if (everything_) {
       for (const auto& [name, t] : image.topics) told.topics.push_back(about(*t, image));
     } else {
@@ -137,14 +147,19 @@ private:
     for (std::int32_t index = 0; const auto& p : t.partitions) {
       auto& o = out.partitions.emplace_back();
       o.partition_index = index++;
-      o.leader_id = p.leader.value();
+      // A leader that was fenced serves nobody, and its address is not told either.
+      const auto online = [&](node_id id) {
+        const auto* node = image.node(id);
+        return node != nullptr && node->serves();
+      };
+      o.leader_id = online(p.leader) ? p.leader.value() : -1;
       o.leader_epoch = p.epoch.value();
       if (o.leader_id < 0) o.error_code = counted(code::leader_not_available);
       for (const auto& r : p.replicas) {
         o.replica_nodes.push_back(r.node.value());
-        if (!image.nodes.contains(r.node)) o.offline_replicas.push_back(r.node.value());
+        if (!online(r.node)) o.offline_replicas.push_back(r.node.value());
       }
-      for (const auto node : p.isr) o.isr_nodes.push_back(node.value());
+      o.isr_nodes = numbers_of(p.isr);
     }
     return out;
   }
@@ -153,9 +168,39 @@ private:
   std::map<std::string, decision, std::less<>> created_;
 };
 
+class describe_cluster_exchange final : public exchange_of<describe_cluster_request, describe_cluster_response> {
+public:
+  using exchange_of::exchange_of;
+
+private:
+  static constexpr std::int8_t brokers = 1, controllers = 2;
+
+  void serve() override {
+    if (asked.endpoint_type != brokers) {
+      const bool known = asked.endpoint_type == controllers;
+      told.error_code = counted(known ? code::mismatched_endpoint_type : code::unsupported_endpoint_type);
+      told.error_message = known ? "this address is for clients of brokers, not of controllers"
+                                 : "there are no endpoints of type " + std::to_string(asked.endpoint_type);
+      return answer(told);
+    }
+    const auto now = view();
+    const auto& image = *now->image;
+    for (const auto& [id, node] : image.nodes) {
+      const bool fenced = node.state == node_state::fenced;
+      if (node.serves() || (fenced && asked.include_fenced_brokers))
+        told.brokers.push_back({id.value(), node.kafka.host, node.kafka.port, rack_of(node), fenced});
+    }
+    told.cluster_id = image.cluster_id;
+    told.controller_id = controller_of(setup(), image);
+    if (asked.include_cluster_authorized_operations) told.cluster_authorized_operations = cluster_operations;
+    answer(told);
+  }
+};
+
 }  // namespace
 
 exchange_maker* const make_api_versions = &make<api_versions_exchange>;
 exchange_maker* const make_metadata = &make<metadata_exchange>;
+exchange_maker* const make_describe_cluster = &make<describe_cluster_exchange>;
 
 }  // namespace troupe::kafka

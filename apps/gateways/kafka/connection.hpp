@@ -13,6 +13,7 @@
 #include "apps/gateways/kafka/exchange.hpp"
 #include "apps/gateways/kafka/fifo.hpp"
 #include "apps/gateways/kafka/out_queue.hpp"
+#include "apps/gateways/kafka/redirects.hpp"
 
 namespace troupe::kafka {
 
@@ -59,6 +60,7 @@ public:
   /// An exchange has its answer.
   void answered();
   void flush() override;
+  redirects& sent_elsewhere() noexcept { return sent_elsewhere_; }
 
 private:
   void wait_readable();
@@ -86,6 +88,7 @@ private:
   std::optional<arrival> held_;
   fifo<std::shared_ptr<exchange>> outstanding_;
   out_queue out_;
+  redirects sent_elsewhere_;
 
   memory_lease partial_, queued_;  ///< of the requests' and the responses' memory
   std::uint64_t outstanding_bytes_{0};

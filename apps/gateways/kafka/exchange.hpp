@@ -70,6 +70,8 @@ protected:
     finish(encode_response(response, version(), request_.header.correlation_id), records);
   }
   void answer_nothing() { finish({}, {}); }
+  /// Null once the connection is gone.
+  std::shared_ptr<connection> home() const { return home_.lock(); }
   /// Ends the connection: the only thing that a client understands who expects no answer.
   void break_connection(std::string_view why);
 

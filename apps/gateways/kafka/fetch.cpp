@@ -1,5 +1,6 @@
 #include <caf/send.hpp>
 
+#include "apps/gateways/kafka/connection.hpp"
 #include "apps/gateways/kafka/handlers.hpp"
 
 /// Fetch: reading, and waiting for something to read.
@@ -16,6 +17,11 @@
 /// Waiting asks every partition once more, and to say when there is more (`fetch::watch_until`): who has data at the
 /// first question, as most under load, never leaves a watch behind.
 ///
+/// A client that says in which rack it is (Fetch >= 11, KIP-392) is sent to a replica there, if it is in sync and the
+/// leader is elsewhere: the leader is asked first whether the offset is committed, since so much every replica in sync
+/// has. A follower reads up to the watermark that it knows; older versions know nothing of this and read from the
+/// leader.
+///
 /// There are no fetch sessions: every request names all its partitions.
 namespace troupe::kafka {
 namespace {
@@ -31,6 +37,7 @@ public:
 private:
   /// Of one answer, whatever the client allows (Kafka's default of fetch.max.bytes).
   static constexpr std::int64_t response_bytes_max = 55 << 20;
+  static constexpr std::int16_t from_followers = 11;  ///< since this version clients know that they may
   /// A watch holds files of the store; nobody waits longer.
   static constexpr std::chrono::milliseconds wait_max{std::chrono::minutes{5}};
 
@@ -41,10 +48,12 @@ private:
     std::uint32_t topic{0}, place{0};  ///< in the answer
     std::uint32_t round{0};            ///< of the latest question; answers to earlier ones are stale
     bool unanswered{false}, watching{false};
+    node_id nearer{-1};      ///< the replica in the client's rack, where that is another one
+    bool redirected{false};  ///< the client is sent there
 
     bool has_data() const {
       const auto end = question.read_committed ? said.last_stable : said.high_watermark;
-      return !said.refused && !said.diverging && question.from < end;
+      return !said.refused && !said.diverging && !redirected && question.from < end;
     }
   };
 
@@ -67,6 +76,7 @@ private:
       for (std::uint32_t p = 0; p < topic.partitions.size(); ++p) {
         told.responses[t].partitions[p].partition_index = topic.partitions[p].partition;
         add(route, topic.partitions[p], t, p);
+        parts_.back().nearer = nearer(route, topic.partitions[p].partition, *now->image);
       }
     }
     // A reader that waits keeps only this exchange, not the buffer that its request came in.
@@ -85,6 +95,7 @@ private:
     part.question.current = leader_epoch{p.current_leader_epoch};
     part.question.last_fetched = leader_epoch{p.last_fetched_epoch};
     part.question.read_committed = asked.isolation_level == 1;
+    part.question.leader_only = version() < from_followers;
     const auto found = route.find(p.partition);
     if (found.ok()) {
       part.partition = **found;
@@ -92,6 +103,25 @@ private:
       part.said.refused = found.error();
       ended_ = true;
     }
+  }
+
+  /// Another replica that is in the client's rack, if we lead and are not; several share their partitions.
+  node_id nearer(const topic_route& route, std::int32_t index, const metadata_image& image) const {
+    if (asked.rack_id.empty()) return node_id{-1};
+    const auto* p = route.state(index);
+    const auto client = home();
+    if (p == nullptr || p->leader != setup().node || !client ||
+        !client->sent_elsewhere().allowed({route.known()->id, partition_index{index}}, boot_clock::now()))
+      return node_id{-1};
+    const auto in_rack = [&](node_id id) {
+      const auto* node = image.node(id);
+      return node != nullptr && node->state == node_state::active && node->rack == asked.rack_id;
+    };
+    if (in_rack(setup().node)) return node_id{-1};
+    std::vector<node_id> candidates;
+    for (const auto id : p->isr)
+      if (in_rack(id)) candidates.push_back(id);
+    return candidates.empty() ? node_id{-1} : candidates[static_cast<std::size_t>(index) % candidates.size()];
   }
 
   // -- gathering -----------------------------------------------------------------------------------------------------
@@ -102,10 +132,12 @@ private:
     while (next_ < parts_.size() && (room <= 0 || promised < room * reach_)) {
       auto& part = parts_[next_];
       if (part.partition) {
-        const auto most = std::clamp<std::int64_t>(room, 0, static_cast<std::int64_t>(part.question.bytes_max));
+        const auto most = part.nearer.value() >= 0
+                              ? 0
+                              : std::clamp<std::int64_t>(room, 0, static_cast<std::int64_t>(part.question.bytes_max));
         // Without room only watermarks and errors are asked for; those cost nothing, so all in one wave.
         promised += most;
-        ask(next_, static_cast<std::uint64_t>(most), next_ == 0, false);
+        ask(next_, static_cast<std::uint64_t>(most), next_ == 0 && part.nearer.value() < 0, false);
         ++open_;
       }
       ++next_;
@@ -150,6 +182,7 @@ private:
   void ask(std::size_t i, std::uint64_t bytes_max, bool at_least_one, bool watch) {
     auto& part = parts_[i];
     fetch message = part.question;
+    message.leader_only = message.leader_only || part.nearer.value() >= 0;
     message.bytes_max = bytes_max;
     message.at_least_one = at_least_one;
     if (watch) {
@@ -172,6 +205,7 @@ private:
     bytes_ += static_cast<std::int64_t>(said.bytes) - static_cast<std::int64_t>(part.said.bytes);
     ended_ = ended_ || said.refused || said.diverging;
     part.said = std::move(said);
+    if (part.nearer.value() >= 0) send_elsewhere(part);
     if (!waiting_) {
       if (--open_ == 0) wave_done();
       return;
@@ -179,6 +213,21 @@ private:
     if (!first) part.watching = false;
     if (enough()) return tell();
     if (!part.watching) watch(i);  // something, but not enough
+  }
+
+  /// The leader has answered without records. Committed is what lies below the watermark, and the place right behind.
+  void send_elsewhere(partition_read& part) {
+    const auto to = std::exchange(part.nearer, node_id{-1});
+    if (part.said.refused || part.said.diverging || part.question.from > part.said.high_watermark) return;
+    auto& topic = told.responses[part.topic];
+    auto& out = topic.partitions[part.place];
+    const auto now = view();
+    const auto client = home();
+    const auto known = now->image->find(topic.topic);
+    if (!known || !client) return;
+    client->sent_elsewhere().sent({known->id, partition_index{out.partition_index}}, boot_clock::now());
+    out.preferred_read_replica = to.value();
+    part.redirected = ended_ = true;
   }
 
   bool enough() const { return bytes_ >= bytes_min_ || ended_; }

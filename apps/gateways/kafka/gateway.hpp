@@ -3,7 +3,9 @@
 #include <caf/actor.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,18 @@ struct node_option {
   std::string name, value, default_value, documentation;
 };
 
+/// What the disk of this node holds.
+struct log_directory {
+  struct log {
+    store::log_identity seat;
+    std::uint64_t bytes{0};
+  };
+  std::string path;
+  std::vector<log> logs;
+  std::optional<std::uint64_t> total_bytes, usable_bytes;  ///< of the file system
+  bool failed{false};
+};
+
 struct gateway_setup {
   /// Host names or addresses. `localhost` means both loopback addresses. Port 0: any free one.
   std::vector<endpoint> listen;
@@ -55,6 +69,8 @@ struct gateway_setup {
   gateway_limits limits;
   bool auto_create_topics{true};
   std::vector<node_option> options;
+  /// Looks at the disk and answers, on any thread. Empty: there is no disk to describe.
+  std::function<void(std::function<void(log_directory)>)> look_at_logs;
   setting_map topic_defaults;  ///< what the controller was given: settings of topics that do not override them
 };
 

@@ -30,6 +30,16 @@ std::shared_ptr<exchange> make_exchange(services& all, std::shared_ptr<io_loop> 
         return make_describe_configs;
       case api_key::alter_configs:
         return make_alter_configs;
+      case api_key::describe_cluster:
+        return make_describe_cluster;
+      case api_key::describe_log_dirs:
+        return make_describe_log_dirs;
+      case api_key::elect_leaders:
+        return make_elect_leaders;
+      case api_key::alter_partition_reassignments:
+        return make_alter_partition_reassignments;
+      case api_key::list_partition_reassignments:
+        return make_list_partition_reassignments;
       case api_key::create_partitions:
         return make_create_partitions;
       case api_key::incremental_alter_configs:

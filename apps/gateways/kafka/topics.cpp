@@ -7,13 +7,6 @@
 namespace troupe::kafka {
 namespace {
 
-std::vector<node_id> nodes_of(const std::vector<std::int32_t>& ids) {
-  std::vector<node_id> nodes;
-  nodes.reserve(ids.size());
-  for (const auto id : ids) nodes.emplace_back(id);
-  return nodes;
-}
-
 class create_topics_exchange final : public decided_exchange<create_topics_request, create_topics_response> {
 public:
   using decided_exchange::decided_exchange;
@@ -33,8 +26,10 @@ private:
       sent(i);
     }
     if (!anything_sent()) return answer(told);
-    caf::anon_send(setup().controller, troupe::create_topics_request{std::move(wanted), asked.validate_only,
-                                                                     when_decided(asked.timeout_ms)});
+    decide(asked.timeout_ms, [to = setup().controller, wanted = std::move(wanted),
+                              validate_only = asked.validate_only](decisions_reply answer) {
+      caf::anon_send(to, troupe::create_topics_request{wanted, validate_only, std::move(answer)});
+    });
   }
 
   static result<new_topic> translate(const create_topics_request::creatable_topic& t) {
@@ -86,8 +81,9 @@ private:
     for (const auto& t : asked.topics) add(t.name, t.topic_id);
     for (const auto& name : asked.topic_names) add(name, {});
     if (doomed.empty()) return answer(told);
-    caf::anon_send(setup().controller,
-                   troupe::delete_topics_request{std::move(doomed), when_decided(asked.timeout_ms)});
+    decide(asked.timeout_ms, [to = setup().controller, doomed = std::move(doomed)](decisions_reply answer) {
+      caf::anon_send(to, troupe::delete_topics_request{doomed, std::move(answer)});
+    });
   }
   void done(std::size_t place, const decision& made) override {
     auto& out = told.responses[place];
@@ -117,8 +113,10 @@ private:
       sent(i);
     }
     if (wanted.empty()) return answer(told);
-    caf::anon_send(setup().controller, troupe::create_partitions_request{std::move(wanted), asked.validate_only,
-                                                                         when_decided(asked.timeout_ms)});
+    decide(asked.timeout_ms, [to = setup().controller, wanted = std::move(wanted),
+                              validate_only = asked.validate_only](decisions_reply answer) {
+      caf::anon_send(to, troupe::create_partitions_request{wanted, validate_only, std::move(answer)});
+    });
   }
   void done(std::size_t, const decision&) override {}
   void refuse(std::size_t place, const error& why) override { put_error(told.results[place], why); }

@@ -9,6 +9,7 @@
 #include "apps/gateways/kafka/codec/config_tables.hpp"
 #include "apps/gateways/kafka/codec/fetch_tables.hpp"
 #include "apps/gateways/kafka/codec/messages.hpp"
+#include "apps/gateways/kafka/codec/placement_tables.hpp"
 #include "apps/gateways/kafka/codec/produce_tables.hpp"
 #include "apps/gateways/kafka/codec/topic_tables.hpp"
 #include "runtime/base/random.hpp"

@@ -262,5 +262,18 @@ TEST(KafkaErrors, OlderVersionsGetCodesThatTheyKnow) {
   EXPECT_EQ(to_code(errc::unknown_topic_id, api_key::fetch, 12), code::unknown_topic_or_partition);
 }
 
+TEST(KafkaErrors, WhoLeadsThePartitionAndWhoControlsTheClusterAreTwoQuestions) {
+  for (const auto key : {api_key::produce, api_key::fetch, api_key::list_offsets, api_key::offset_for_leader_epoch,
+                         api_key::delete_records})
+    EXPECT_EQ(to_code(errc::not_leader, key, find_api(key)->versions.last), code::not_leader_or_follower);
+  for (const auto key :
+       {api_key::create_topics, api_key::delete_topics, api_key::create_partitions, api_key::alter_configs,
+        api_key::incremental_alter_configs, api_key::elect_leaders, api_key::alter_partition_reassignments})
+    for (const auto error : {errc::not_leader, errc::closed}) EXPECT_EQ(to_code(error, key, 0), code::not_controller);
+  // These know a code of their own that makes clients come again.
+  EXPECT_EQ(to_code(errc::not_leader, api_key::init_producer_id, 4), code::coordinator_load_in_progress);
+  EXPECT_EQ(to_code(errc::not_leader, api_key::metadata, 12), code::leader_not_available);
+}
+
 }  // namespace
 }  // namespace troupe::kafka

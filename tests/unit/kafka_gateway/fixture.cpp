@@ -87,6 +87,7 @@ GatewayTest::GatewayTest() {
         [c](troupe::create_partitions_request& m) { c->growths.put(std::move(m)); },
         [c](troupe::alter_configs_request& m) { c->alters.put(std::move(m)); },
         [c](producer_id_request& m) { c->ids.put(std::move(m)); },
+        [c](operator_request& m) { c->others.put(std::move(m)); },
     };
   });
   setup.listen = {{"127.0.0.1", 0}};
@@ -154,6 +155,19 @@ void GatewayTest::add_topic(const std::string& name, std::int32_t count, bool in
   image.topics[name] = t;
   image.names[t->id] = name;
   routes[name] = route;
+  publish();
+}
+
+void GatewayTest::add_node(std::int32_t id, const std::string& rack, node_state state) {
+  image.nodes[node_id{id}] = node_info{node_id{id}, 1, {"node-" + std::to_string(id), 9092}, rack, state};
+  publish();
+}
+
+void GatewayTest::change(const std::string& name, std::int32_t index,
+                         const std::function<void(partition_state&)>& how) {
+  auto t = std::make_shared<topic>(*image.topics.at(name));
+  how(t->partitions.at(static_cast<std::size_t>(index)));
+  image.topics[name] = t;
   publish();
 }
 

@@ -80,6 +80,7 @@ struct fake_controller {
   inbox<troupe::create_partitions_request> growths;
   inbox<troupe::alter_configs_request> alters;
   inbox<producer_id_request> ids;
+  inbox<operator_request> others;
   caf::actor actor;
 };
 
@@ -140,6 +141,9 @@ protected:
   /// Adds a topic and publishes; its partitions answer as `partition(name, i)` says.
   void add_topic(const std::string& name, std::int32_t partitions = 1, bool internal = false);
   std::shared_ptr<const topic> make_topic(const std::string& name, std::int32_t partitions) const;
+  void add_node(std::int32_t id, const std::string& rack, node_state state = node_state::active);
+  /// Changes a partition's state and publishes.
+  void change(const std::string& topic, std::int32_t index, const std::function<void(partition_state&)>&);
   fake_partition& partition(const std::string& name, std::int32_t index = 0) { return *partitions.at({name, index}); }
   void publish();
   /// The value of a metric, as in its text form; 0 if it is not there.

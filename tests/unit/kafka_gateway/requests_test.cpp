@@ -406,14 +406,45 @@ TEST_F(Requests, PartitionsAreAddedByTheController) {
   EXPECT_EQ(told.results[1].error_code, code::invalid_partitions);
 }
 
-TEST_F(Requests, AControllerThatIsGoneCountsAsLate) {
+TEST_F(Requests, AControllerThatIsGoneMakesTheClientLookForAnother) {
   start();
   auto c = connect();
   create_partitions_request r;
   r.topics = {{"a", 4, {}}};
   c.ask(r, 2);
   { const auto dropped = controller.growths.take(); }
-  EXPECT_EQ(c.hear<create_partitions_response>(2).results.at(0).error_code, code::request_timed_out);
+  EXPECT_EQ(c.hear<create_partitions_response>(2).results.at(0).error_code, code::not_controller);
+}
+
+TEST_F(Requests, WhileThereIsNoControllerTheSameIsAskedAgain) {
+  start();
+  auto c = connect();
+  create_partitions_request r;
+  r.timeout_ms = 60'000;
+  r.topics = {{"a", 4, {}}};
+  c.ask(r, 2);
+  const std::vector<decision> nobody{{"a", error{errc::not_leader, "no controller is known"}, {}}};
+  for (int i = 0; i < 3; ++i) controller.growths.take().answer(nobody);
+  auto m = controller.growths.take();
+  EXPECT_EQ(m.topics.at(0).count, 4);
+  m.answer({{"a", {}, {}}});
+  EXPECT_EQ(c.hear<create_partitions_response>(2).results.at(0).error_code, 0);
+}
+
+TEST_F(Requests, WithoutAControllerForLongTheClientIsToldSo) {
+  start();
+  auto c = connect();
+  create_partitions_request r;
+  r.timeout_ms = 1000;
+  r.topics = {{"a", 4, {}}};
+  c.ask(r, 2);
+  const auto asked = std::chrono::steady_clock::now();
+  while (c.silent() && std::chrono::steady_clock::now() - asked < patience)
+    if (controller.growths.size() > 0)
+      controller.growths.take().answer({{"a", error{errc::not_leader, "no controller is known"}, {}}});
+    else
+      std::this_thread::sleep_for(1ms);
+  EXPECT_EQ(c.hear<create_partitions_response>(2).results.at(0).error_code, code::not_controller);
 }
 
 TEST_F(Requests, ADecisionThatTakesTooLongIsTimedOut) {

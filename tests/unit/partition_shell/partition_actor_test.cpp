@@ -142,10 +142,11 @@ struct PartitionActor : testing::Test {
     return send<produce::outcome>(std::move(m));
   }
   produce::outcome append(const buffer& batch, std::int16_t acks = -1) { return get(sent(batch, acks)); }
-  fetch::outcome read(std::int64_t from, std::uint64_t bytes_max = 1 << 20) {
+  fetch::outcome read(std::int64_t from, std::uint64_t bytes_max = 1 << 20, bool leader_only = true) {
     fetch m;
     m.from = log_offset{from};
     m.bytes_max = bytes_max;
+    m.leader_only = leader_only;
     return get(send<fetch::outcome>(std::move(m)));
   }
   list_offsets::outcome list(std::int64_t timestamp) {
@@ -350,6 +351,31 @@ TEST_F(PartitionActor, DropsWhatIsTooOld) {
   const auto until = boot_clock::now() + patience;
   while (list(list_offsets::earliest).offset != log_offset{2}) ASSERT_LT(boot_clock::now(), until);
   EXPECT_EQ(list(list_offsets::latest).offset, log_offset{3});
+}
+
+TEST_F(PartitionActor, AFollowerServesReadersWhileItsNodeHasItsLease) {
+  home->send_fetch = [](node_id, const replica_fetch&) {};
+  home->out_of_reach = [](const partition_ref&, std::optional<node_id>) {};
+  start();
+  ASSERT_FALSE(append(numbered(0)).refused);
+  auto other = sole_leader(++epoch);
+  other.state.replicas.push_back({node_id{2}, 1});
+  other.state.isr = {node_id{1}, node_id{2}};
+  other.state.leader = node_id{2};
+  other.node_epochs[node_id{2}] = 9;
+  caf::anon_send(partition, reassigned{other, {}, {}});
+
+  EXPECT_EQ(read(0).refused->code, errc::not_leader);
+  const auto out = read(0, 1 << 20, false);
+  ASSERT_FALSE(out.refused) << out.refused->text;
+  EXPECT_EQ(out.high_watermark, log_offset{1});
+  EXPECT_GT(out.bytes, 0u);
+  EXPECT_EQ(read(2, 1 << 20, false).refused->code, errc::offset_out_of_range);
+
+  home->lease_end = boot_clock::now();
+  EXPECT_EQ(read(0, 1 << 20, false).refused->code, errc::not_leader);
+  home->lease_end = instant::max();
+  EXPECT_FALSE(read(0, 1 << 20, false).refused);
 }
 
 TEST_F(PartitionActor, TakesNewSettings) {

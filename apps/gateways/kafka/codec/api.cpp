@@ -12,13 +12,25 @@ namespace {
 // stands here that is not served fully. Fetch and Produce stop below the versions that name topics by id alone (13),
 // and Metadata below 13 (top-level errors).
 constexpr std::array offered{
-    offered_api{api_key::produce, {0, 11}, 3},          offered_api{api_key::fetch, {4, 12}, 4},
-    offered_api{api_key::list_offsets, {1, 9}, 1},      offered_api{api_key::metadata, {0, 12}, 0},
-    offered_api{api_key::api_versions, {0, 4}, 0},      offered_api{api_key::create_topics, {2, 7}, 2},
-    offered_api{api_key::delete_topics, {1, 6}, 1},     offered_api{api_key::delete_records, {0, 2}, 0},
-    offered_api{api_key::init_producer_id, {0, 5}, 0},  offered_api{api_key::offset_for_leader_epoch, {2, 4}, 2},
-    offered_api{api_key::describe_configs, {1, 4}, 1},  offered_api{api_key::alter_configs, {0, 2}, 0},
-    offered_api{api_key::create_partitions, {0, 3}, 0}, offered_api{api_key::incremental_alter_configs, {0, 1}, 0},
+    offered_api{api_key::produce, {0, 11}, 3},
+    offered_api{api_key::fetch, {4, 12}, 4},
+    offered_api{api_key::list_offsets, {1, 9}, 1},
+    offered_api{api_key::metadata, {0, 12}, 0},
+    offered_api{api_key::api_versions, {0, 4}, 0},
+    offered_api{api_key::create_topics, {2, 7}, 2},
+    offered_api{api_key::delete_topics, {1, 6}, 1},
+    offered_api{api_key::delete_records, {0, 2}, 0},
+    offered_api{api_key::init_producer_id, {0, 5}, 0},
+    offered_api{api_key::offset_for_leader_epoch, {2, 4}, 2},
+    offered_api{api_key::describe_configs, {1, 4}, 1},
+    offered_api{api_key::alter_configs, {0, 2}, 0},
+    offered_api{api_key::describe_log_dirs, {0, 4}, 0},
+    offered_api{api_key::create_partitions, {0, 3}, 0},
+    offered_api{api_key::elect_leaders, {0, 2}, 0},
+    offered_api{api_key::incremental_alter_configs, {0, 1}, 0},
+    offered_api{api_key::alter_partition_reassignments, {0, 1}, 0},
+    offered_api{api_key::list_partition_reassignments, {0, 0}, 0},
+    offered_api{api_key::describe_cluster, {0, 2}, 0},
 };
 
 // Whatever is served, the codec can read and write.

@@ -23,8 +23,13 @@ enum class api_key : std::int16_t {
   offset_for_leader_epoch = 23,
   describe_configs = 32,
   alter_configs = 33,
+  describe_log_dirs = 35,
   create_partitions = 37,
+  elect_leaders = 43,
   incremental_alter_configs = 44,
+  alter_partition_reassignments = 45,
+  list_partition_reassignments = 46,
+  describe_cluster = 60,
 };
 
 /// An inclusive range of versions.
@@ -58,8 +63,13 @@ inline constexpr std::array known_apis{
     api_info{api_key::offset_for_leader_epoch, "OffsetForLeaderEpoch", {2, 4}, 4},
     api_info{api_key::describe_configs, "DescribeConfigs", {1, 4}, 4},
     api_info{api_key::alter_configs, "AlterConfigs", {0, 2}, 2},
+    api_info{api_key::describe_log_dirs, "DescribeLogDirs", {0, 5}, 2},
     api_info{api_key::create_partitions, "CreatePartitions", {0, 3}, 2},
+    api_info{api_key::elect_leaders, "ElectLeaders", {0, 2}, 2},
     api_info{api_key::incremental_alter_configs, "IncrementalAlterConfigs", {0, 1}, 1},
+    api_info{api_key::alter_partition_reassignments, "AlterPartitionReassignments", {0, 1}, 0},
+    api_info{api_key::list_partition_reassignments, "ListPartitionReassignments", {0, 0}, 0},
+    api_info{api_key::describe_cluster, "DescribeCluster", {0, 2}, 0},
 };
 
 /// Null for a key that we do not know.

@@ -9,8 +9,8 @@
 
 #include "runtime/base/ids.hpp"
 
-/// The messages by which a client gets to know a cluster: ApiVersions and Metadata. How members map to the wire, and in
-/// which versions, says the table in cluster_tables.hpp; what holds for all messages says codec.hpp.
+/// The messages by which a client gets to know a cluster: ApiVersions, Metadata, DescribeCluster. How members map to
+/// the wire, and in which versions, says the table in cluster_tables.hpp; what holds for all messages says codec.hpp.
 namespace troupe::kafka {
 
 struct api_versions_request {
@@ -87,6 +87,31 @@ struct metadata_response {
   std::vector<topic> topics;
   std::int32_t cluster_authorized_operations{not_asked};
   std::int16_t error_code{0};
+};
+
+struct describe_cluster_request {
+  bool include_cluster_authorized_operations{false};
+  /// 1 brokers, 2 controllers.
+  std::int8_t endpoint_type{1};
+  bool include_fenced_brokers{false};
+};
+
+struct describe_cluster_response {
+  struct broker {
+    std::int32_t broker_id{0};
+    std::string host;
+    std::int32_t port{0};
+    std::optional<std::string> rack;
+    bool is_fenced{false};
+  };
+  std::int32_t throttle_time_ms{0};
+  std::int16_t error_code{0};
+  std::optional<std::string> error_message;
+  std::int8_t endpoint_type{1};
+  std::string cluster_id;
+  std::int32_t controller_id{-1};
+  std::vector<broker> brokers;
+  std::int32_t cluster_authorized_operations{metadata_response::not_asked};
 };
 
 }  // namespace troupe::kafka

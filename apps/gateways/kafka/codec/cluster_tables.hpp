@@ -140,4 +140,45 @@ struct layout<metadata_response::partition> {
   };
 };
 
+// -- DescribeCluster --------------------------------------------------------------------------------------------------
+
+template <>
+struct layout<describe_cluster_request> {
+  using s = describe_cluster_request;
+  static constexpr api_key key = api_key::describe_cluster;
+  static constexpr std::tuple fields{
+      field{"IncludeClusterAuthorizedOperations", &s::include_cluster_authorized_operations},
+      field{"EndpointType", &s::endpoint_type}.since(1),
+      field{"IncludeFencedBrokers", &s::include_fenced_brokers}.since(2),
+  };
+};
+
+template <>
+struct layout<describe_cluster_response> {
+  using s = describe_cluster_response;
+  static constexpr api_key key = api_key::describe_cluster;
+  static constexpr std::tuple fields{
+      field{"ThrottleTimeMs", &s::throttle_time_ms},
+      field{"ErrorCode", &s::error_code},
+      field{"ErrorMessage", &s::error_message}.nullable(),
+      field{"EndpointType", &s::endpoint_type}.since(1),
+      field{"ClusterId", &s::cluster_id},
+      field{"ControllerId", &s::controller_id},
+      field{"Brokers", &s::brokers},
+      field{"ClusterAuthorizedOperations", &s::cluster_authorized_operations},
+  };
+};
+
+template <>
+struct layout<describe_cluster_response::broker> {
+  using s = describe_cluster_response::broker;
+  static constexpr std::tuple fields{
+      field{"BrokerId", &s::broker_id},
+      field{"Host", &s::host},
+      field{"Port", &s::port},
+      field{"Rack", &s::rack}.nullable(),
+      field{"IsFenced", &s::is_fenced}.since(2),
+  };
+};
+
 }  // namespace troupe::kafka

@@ -30,6 +30,24 @@ std::int16_t repeat(api_key key, bool or_elsewhere) noexcept {
   }
 }
 
+bool asks_partitions(api_key key) noexcept {
+  switch (key) {
+    case api_key::produce:
+    case api_key::fetch:
+    case api_key::list_offsets:
+    case api_key::offset_for_leader_epoch:
+    case api_key::delete_records:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Whether a wrong number of partitions means one that does not exist, not a number to create.
+bool names_partitions(api_key key) noexcept {
+  return key == api_key::elect_leaders || key == api_key::alter_partition_reassignments;
+}
+
 /// Whether the request names the leader epoch that the client believes in, and so expects to be told that it is wrong.
 bool knows_epochs(api_key key, std::int16_t version) noexcept {
   return (key == api_key::fetch && version >= 9) || (key == api_key::list_offsets && version >= 4) ||
@@ -50,13 +68,14 @@ bool knows_storage_errors(api_key key, std::int16_t version) noexcept {
 std::int16_t to_code(errc error, api_key key, std::int16_t version) noexcept {
   switch (error) {
     case errc::not_leader:
-      return code::not_leader_or_follower;
+      // Of a partition, or of the cluster: the latter is the controller.
+      return asks_partitions(key) ? code::not_leader_or_follower : repeat(key, true);
     case errc::fenced_epoch:
       return knows_epochs(key, version) ? code::fenced_leader_epoch : code::not_leader_or_follower;
     case errc::unknown_epoch:
       return knows_epochs(key, version) ? code::unknown_leader_epoch : code::not_leader_or_follower;
     case errc::not_enough_replicas:
-      return code::not_enough_replicas;
+      return key == api_key::elect_leaders ? code::preferred_leader_not_available : code::not_enough_replicas;
     case errc::not_enough_replicas_after_append:
       return code::not_enough_replicas_after_append;
     case errc::offset_not_available:
@@ -71,7 +90,7 @@ std::int16_t to_code(errc error, api_key key, std::int16_t version) noexcept {
     case errc::invalid_topic:
       return code::invalid_topic_exception;
     case errc::invalid_partitions:
-      return code::invalid_partitions;
+      return names_partitions(key) ? code::unknown_topic_or_partition : code::invalid_partitions;
     case errc::invalid_replication:
       return code::invalid_replication_factor;
     case errc::invalid_assignment:
@@ -168,8 +187,14 @@ std::string_view name_of_code(std::int16_t number) noexcept {
       {code::unknown_leader_epoch, "UNKNOWN_LEADER_EPOCH"},
       {code::unsupported_compression_type, "UNSUPPORTED_COMPRESSION_TYPE"},
       {code::offset_not_available, "OFFSET_NOT_AVAILABLE"},
+      {code::preferred_leader_not_available, "PREFERRED_LEADER_NOT_AVAILABLE"},
+      {code::eligible_leaders_not_available, "ELIGIBLE_LEADERS_NOT_AVAILABLE"},
+      {code::election_not_needed, "ELECTION_NOT_NEEDED"},
+      {code::no_reassignment_in_progress, "NO_REASSIGNMENT_IN_PROGRESS"},
       {code::invalid_record, "INVALID_RECORD"},
       {code::unknown_topic_id, "UNKNOWN_TOPIC_ID"},
+      {code::mismatched_endpoint_type, "MISMATCHED_ENDPOINT_TYPE"},
+      {code::unsupported_endpoint_type, "UNSUPPORTED_ENDPOINT_TYPE"},
   });
   for (auto& [value, name] : names)
     if (value == number) return name;

@@ -43,8 +43,14 @@ inline constexpr std::int16_t fenced_leader_epoch = 74;
 inline constexpr std::int16_t unknown_leader_epoch = 75;
 inline constexpr std::int16_t unsupported_compression_type = 76;
 inline constexpr std::int16_t offset_not_available = 78;
+inline constexpr std::int16_t preferred_leader_not_available = 80;
+inline constexpr std::int16_t eligible_leaders_not_available = 83;
+inline constexpr std::int16_t election_not_needed = 84;
+inline constexpr std::int16_t no_reassignment_in_progress = 85;
 inline constexpr std::int16_t invalid_record = 87;
 inline constexpr std::int16_t unknown_topic_id = 100;
+inline constexpr std::int16_t mismatched_endpoint_type = 114;
+inline constexpr std::int16_t unsupported_endpoint_type = 115;
 }  // namespace code
 
 /// What a client of this API and version is told. Where a version does not know the fitting code, an older one that
