@@ -66,7 +66,7 @@ std::vector<std::vector<int>> placed(int partitions, int replicas) {
 
 std::vector<double> cpu_of_each(const cluster& c) {
   std::vector<double> all;
-  for (int n = 1; n <= nodes; ++n) all.push_back(cpu_of(c.pid(n)));
+  for (int n = 1; n <= nodes; ++n) all.push_back(c.cpu(n));
   return all;
 }
 
@@ -81,6 +81,7 @@ cost flood(const settings& s, const cluster& c, const std::string& topic, double
   std::uint64_t failed = 0;
   auto* client = make_client(RD_KAFKA_PRODUCER, c.bootstrap(),
                              {{"acks", "all"},
+                              {"log_level", "0"},
                               {"queue.buffering.max.messages", "500000"},
                               {"queue.buffering.max.kbytes", "524288"},
                               {"linger.ms", "5"}},
@@ -163,7 +164,7 @@ void catch_up(const settings& s, cluster& c, const std::string& durability) {
     std::ofstream drop{"/proc/sys/vm/drop_caches"};
     if (!(drop << "3" << std::flush)) die("--cold needs root, to write to /proc/sys/vm/drop_caches");
   }
-  const auto leader = cpu_of(c.pid(1)) + cpu_of(c.pid(2));
+  const auto leader = c.cpu(1) + c.cpu(2);
   const auto start = clock_type::now();
   c.start(away);
   c.wait_ready(away);
@@ -178,9 +179,8 @@ void catch_up(const settings& s, cluster& c, const std::string& durability) {
   const auto took = seconds_since(start);
   std::printf("%-28s %8.0f %8.2f    %.2f leaders, %.2f follower; %.1f s, of which %.1f s until ready\n",
               ("catching up, " + durability).c_str(), s.behind_gb * 1e3 / took,
-              (cpu_of(c.pid(1)) + cpu_of(c.pid(2)) - leader + cpu_of(c.pid(away))) / s.behind_gb,
-              (cpu_of(c.pid(1)) + cpu_of(c.pid(2)) - leader) / s.behind_gb, cpu_of(c.pid(away)) / s.behind_gb, took,
-              ready);
+              (c.cpu(1) + c.cpu(2) - leader + c.cpu(away)) / s.behind_gb, (c.cpu(1) + c.cpu(2) - leader) / s.behind_gb,
+              c.cpu(away) / s.behind_gb, took, ready);
   c.delete_topic(topic);
 }
 

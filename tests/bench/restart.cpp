@@ -31,15 +31,18 @@ constexpr int nodes = 3;
 constexpr const char* topic = "restart";
 
 struct settings {
-  int rounds{2}, drains{2}, pauses{30}, partitions{6};
-  std::chrono::milliseconds pause{300}, settle{2000}, pace{5};
-  std::string log_level{"warn"};
+  int rounds{1}, drains{1}, pauses{30}, partitions{6};
+  std::chrono::milliseconds pause{300}, pace{5};
+  /// After a restart, before anything else: librdkafka may wait for 10 s before it connects to that node again.
+  std::chrono::milliseconds settle{12'000};
+  std::string log_level{"warn"}, debug;
 };
 
 settings read(int argc, char** argv) {
   options words{argc, argv,
-                "[--rounds=2, of restarts] [--drains=2, rounds of them] [--pauses=30] [--pause-ms=300] "
-                "[--partitions=6] [--settle-ms=2000] [--pace-ms=5] [--log-level=warn]"};
+                "[--rounds=1, of restarts] [--drains=1, rounds of them] [--pauses=30] [--pause-ms=300] "
+                "[--partitions=6] [--settle-ms=12000, after a restart] [--pace-ms=5] [--log-level=warn] "
+                "[--client-debug=broker,topic,msg]"};
   const auto time = [&](const char* name, std::chrono::milliseconds fallback) {
     return std::chrono::milliseconds{words.count(name, static_cast<int>(fallback.count()))};
   };
@@ -52,6 +55,7 @@ settings read(int argc, char** argv) {
   s.settle = time("settle-ms", s.settle);
   s.pace = time("pace-ms", s.pace);
   s.log_level = words.text("log-level", s.log_level);
+  s.debug = words.text("client-debug", {});
   words.done();
   if (s.partitions < 1) die("partitions are counted from 1");
   return s;
@@ -121,7 +125,7 @@ public:
     for (int p = 0; p < s.partitions; ++p)
       replicas.push_back({preferred(static_cast<std::size_t>(p)), (p + 1) % nodes + 1, (p + 2) % nodes + 1});
     cluster_.create_topic(topic, replicas);
-    producer_.emplace(cluster_.bootstrap(), topic, s.partitions, s.pace);
+    producer_.emplace(cluster_.bootstrap(), topic, s.partitions, s.pace, s.debug);
     for (int p = 0; p < s.partitions; ++p) probes_.push_back(std::make_unique<probe>(cluster_, p, s.pace));
     cluster_.wait_for("the first records", [&] { return producer_->acknowledged() > 200; });
     settle();
@@ -145,7 +149,7 @@ public:
         cluster_.start(n);
         cluster_.wait_in_sync(topic, nodes);
         back.push_back(ms(clock_type::now() - from));
-        settle();
+        std::this_thread::sleep_for(settings_.settle);
         all.push_back({from, clock_type::now(), n});
         elections.push_back(prefer(n));
       }
@@ -267,7 +271,7 @@ private:
     }
   };
 
-  void settle() const { std::this_thread::sleep_for(settings_.settle); }
+  static void settle() { std::this_thread::sleep_for(2s); }
 
   /// As all nodes that are up to date see it.
   seen state() const {

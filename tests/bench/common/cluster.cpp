@@ -144,9 +144,11 @@ void cluster::delete_topic(const std::string& name) const {
 std::optional<std::vector<partition_view>> cluster::partitions(int n, const std::string& topic) const {
   const auto answer = http(http_port(n), "/v1/partitions/" + topic);
   if (answer.status != 200) return std::nullopt;
+  const auto said = nlohmann::json::parse(answer.body);
   std::vector<partition_view> all;
-  for (const auto& p : nlohmann::json::parse(answer.body)["partitions"])
-    all.push_back({p["leader"].is_null() ? -1 : p["leader"].get<int>(), p["epoch"], p["isr"]});
+  for (const auto& p : said["partitions"])
+    all.push_back({p["leader"].is_null() ? -1 : p["leader"].get<int>(), p["epoch"].get<std::int64_t>(),
+                   p["isr"].get<std::vector<int>>()});
   return all;
 }
 

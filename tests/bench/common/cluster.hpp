@@ -50,7 +50,7 @@ public:
   int size() const { return setup_.nodes; }
   const std::filesystem::path& home() const { return home_; }
   std::filesystem::path data(int n) const { return home_ / std::to_string(n) / "data"; }
-  pid_t pid(int n) const { return pids_.at(n); }
+  double cpu(int n) const { return pids_.contains(n) ? cpu_of(pids_.at(n)) : 0; }  ///< of its present life
   std::uint16_t kafka_port(int n) const { return ports_.at(n).kafka; }
   std::uint16_t http_port(int n) const { return ports_.at(n).http; }
   std::string address(int n) const { return "127.0.0.1:" + std::to_string(kafka_port(n)); }

@@ -48,10 +48,13 @@ std::string payload_of(std::size_t size) {
 // -- paced_producer ---------------------------------------------------------------------------------------
 
 paced_producer::paced_producer(const std::string& bootstrap, const std::string& topic, int partitions,
-                               std::chrono::milliseconds every)
+                               std::chrono::milliseconds every, const std::string& debug)
     : partitions_{partitions},
       every_{every},
-      client_{make_client(RD_KAFKA_PRODUCER, bootstrap, {{"enable.idempotence", "true"}, {"log_level", "0"}}, this,
+      client_{make_client(RD_KAFKA_PRODUCER, bootstrap,
+                          debug.empty() ? kafka_options{{"enable.idempotence", "true"}, {"log_level", "0"}}
+                                        : kafka_options{{"enable.idempotence", "true"}, {"debug", debug}},
+                          this,
                           [](rd_kafka_t*, const rd_kafka_message_t* m, void* self) {
                             static_cast<paced_producer*>(self)->delivered(*m);
                           })},

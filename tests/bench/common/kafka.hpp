@@ -31,8 +31,9 @@ std::string payload_of(std::size_t size);
 /// was acknowledged. Idempotent; everything else is librdkafka's default.
 class paced_producer {
 public:
+  /// `debug`: what librdkafka shall tell on standard error, as in its setting of that name.
   paced_producer(const std::string& bootstrap, const std::string& topic, int partitions,
-                 std::chrono::milliseconds every);
+                 std::chrono::milliseconds every, const std::string& debug = {});
   /// What cannot be sent by the end is a failure of the run.
   void finish();
 
