@@ -142,13 +142,16 @@ void log_record(const metadata_record& record, const metadata_image& before) {
 }
 
 /// A node that was alone, before there were quorums, has its metadata as records: they become the quorum's snapshot.
-result<raft_table::former> adopt(const store::table& table, node_id node) {
-  auto found = read_former_metadata(table, node);
+result<raft_table::former> adopt(const store::table& table, const registration& self) {
+  auto found = read_former_metadata(table, self.node);
   if (!found) return found.error();
   raft_table::former former;
   if (!*found) return former;
   former.index = raft_index{(*found)->image.applied.value()};
   former.rows = std::move((*found)->rows);
+  // It had no name for its disk yet. The quorum's one voter has: another disk would be another voter.
+  if (const auto at = (*found)->image.nodes.find(self.node); at != (*found)->image.nodes.end())
+    at->second.disk = self.disk;
   if (const auto records = (*found)->image.snapshot(); !records.empty())
     former.image = shared_bytes::own(encode_all(records));
   return former;
@@ -322,6 +325,7 @@ private:
   bool reserving_{false};
   std::optional<error> failed_;
   std::optional<stop_request> stopping_;
+  bool adopted_{false};  ///< the directory of an earlier version
   std::int64_t clean_epoch_{-1};
   bool let_go_{false}, replicas_stopping_{false}, marking_{false};
 
@@ -431,8 +435,9 @@ result<void> shell::open() {
   auto past = writer_->past();
   const auto logs = setup_.store->logs();
   const auto boot = boot_id();
+  // Whose node was alone until now has all there is.
   const bool clean =
-      past.clean_epoch >= 0 || (!boot.empty() && past.boot_id == boot) ||
+      adopted_ || past.clean_epoch >= 0 || (!boot.empty() && past.boot_id == boot) ||
       std::ranges::none_of(logs, [](const auto& log) { return log.level == store::durability::interval; });
   past.boot_id = boot;
   past.clean_epoch = -1;
@@ -449,7 +454,11 @@ result<void> shell::open_quorum(raft_stored& stored) {
   raft_table::options how;
   how.node = setup_.self.node;
   how.disk = setup_.self.disk;
-  how.adopt = [node = setup_.self.node](const store::table& t) { return adopt(t, node); };
+  how.adopt = [this](const store::table& t) {
+    auto former = adopt(t, setup_.self);
+    adopted_ = former.ok() && former->image.size() > 0;
+    return former;
+  };
   auto table = raft_table::open(std::move(*opened), std::move(how));
   if (!table) return table.error();
   auto loaded = (*table)->load();

@@ -400,6 +400,8 @@ void node::state::stop() {
   if (log) log->close();
   if (http) http->stop();
   http.reset();
+  // The view has the partitions' actors, and they have the view: none of them would ever go.
+  cluster->publish(std::make_shared<const cluster_view>());
 }
 
 std::string node::banner() const {

@@ -513,17 +513,18 @@ result<std::unique_ptr<log_store>> log_store::open(const std::filesystem::path& 
 
 result<shared_bytes> slice::load() const {
   if (!file) return bytes;
-  std::vector<std::byte> copy(size);
+  // Not a vector, which would write zeros first: followers get every byte of the log through here.
+  const std::shared_ptr<std::byte[]> memory{new std::byte[size]};
   std::size_t done = 0;
   while (done < size) {
-    const auto n = ::pread(*file, copy.data() + done, size - done, static_cast<off_t>(position + done));
+    const auto n = ::pread(*file, memory.get() + done, size - done, static_cast<off_t>(position + done));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0)
       return {errc::storage_failed, "read of " + std::to_string(size) + " bytes at " + std::to_string(position) + ": " +
                                         (n ? std::generic_category().message(errno) : "end of file")};
     done += static_cast<std::size_t>(n);
   }
-  return shared_bytes::own(std::move(copy));
+  return shared_bytes{memory, {memory.get(), size}};
 }
 
 }  // namespace troupe::store

@@ -12,7 +12,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -25,15 +24,17 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "tests/bench/common/kafka.hpp"
+
+using namespace troupe::bench;
+
 namespace {
 
-using clock_type = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 struct settings {
@@ -43,64 +44,6 @@ struct settings {
   std::size_t size{1024};
   fs::path directory;
 };
-
-[[noreturn]] void die(const std::string& what) {
-  std::fprintf(stderr, "bench_kafka: %s\n", what.c_str());
-  std::exit(1);
-}
-
-double seconds_since(clock_type::time_point from) {
-  return std::chrono::duration<double>(clock_type::now() - from).count();
-}
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0;
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
-
-/// User and system seconds that a process has used so far.
-double cpu_of(pid_t pid) {
-  std::ifstream stat("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  std::getline(stat, line);
-  const auto after_name = line.rfind(')');
-  unsigned long user = 0, sys = 0;
-  std::sscanf(line.c_str() + after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys);
-  return static_cast<double>(user + sys) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-double own_cpu(int who = RUSAGE_SELF) {
-  rusage u{};
-  getrusage(who, &u);
-  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-         static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-/// This kind of virtual machine gives free pages back to its host; the first touch afterwards costs seconds a GiB and
-/// would be measured instead of us. So the page cache is filled by a file and emptied again right before each run.
-void warm_page_cache(const settings& s) {
-  const auto path = s.directory / "warm";
-  const std::vector<char> block(1 << 20, 'x');
-  const int fd = open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  for (double written = 0; written < s.gb * 1.5e9; written += static_cast<double>(block.size()))
-    if (write(fd, block.data(), block.size()) < 0) die("write " + path.string() + ": " + std::strerror(errno));
-  close(fd);
-  fs::remove(path);
-}
-
-int free_port() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t n = sizeof a;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) != 0 ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&a), &n) != 0)
-    die("no free port");
-  close(fd);
-  return ntohs(a.sin_port);
-}
 
 class node_process {
 public:
@@ -141,24 +84,6 @@ private:
   int port_;
   pid_t pid_{-1};
 };
-
-using kafka_options = std::vector<std::pair<const char*, std::string>>;
-
-rd_kafka_t* make_client(rd_kafka_type_t type, const std::string& address, const kafka_options& options, void* opaque,
-                        void (*delivered)(rd_kafka_t*, const rd_kafka_message_t*, void*)) {
-  char text[512];
-  auto* conf = rd_kafka_conf_new();
-  auto set = [&](const char* key, const std::string& value) {
-    if (rd_kafka_conf_set(conf, key, value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK) die(text);
-  };
-  set("bootstrap.servers", address);
-  for (auto& [key, value] : options) set(key, value);
-  rd_kafka_conf_set_opaque(conf, opaque);
-  if (delivered) rd_kafka_conf_set_dr_msg_cb(conf, delivered);
-  auto* client = rd_kafka_new(type, conf, text, sizeof text);
-  if (!client) die(text);
-  return client;
-}
 
 struct tally {
   std::uint64_t delivered{0}, failed{0};
@@ -205,15 +130,8 @@ cost produce(const settings& s, const node_process& node, const char* topic, con
                              &t, count_delivery);
   auto* rkt = rd_kafka_topic_new(client, topic, nullptr);
   if (!rkt) die(rd_kafka_err2str(rd_kafka_last_error()));
-  const rd_kafka_metadata_t* metadata = nullptr;  // the topic exists before the clock starts
-  for (int i = 0; i < 50 && rd_kafka_metadata(client, 0, rkt, &metadata, 2000) == 0; ++i) {
-    const bool there = metadata->topic_cnt == 1 && metadata->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR;
-    rd_kafka_metadata_destroy(metadata);
-    if (there) break;
-    usleep(20'000);
-  }
-  std::string payload(s.size, 'x');
-  for (std::size_t i = 0; i < payload.size(); ++i) payload[i] = static_cast<char>('a' + (i * 7 + i / 13) % 26);
+  wait_for_topic(client, rkt);  // it exists before the clock starts
+  const auto payload = payload_of(s.size);
 
   const auto cpu_before = cpu_of(node.pid());
   const auto own_before = own_cpu();
@@ -226,8 +144,8 @@ cost produce(const settings& s, const node_process& node, const char* topic, con
         rd_kafka_poll(client, 0), std::this_thread::sleep_for(std::chrono::microseconds(20));
       opaque = new clock_type::time_point{due};
     }
-    while (rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, payload.data(), payload.size(), nullptr, 0,
-                            opaque) != 0) {
+    while (rd_kafka_produce(rkt, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, const_cast<char*>(payload.data()),
+                            payload.size(), nullptr, 0, opaque) != 0) {
       if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) die(rd_kafka_err2str(rd_kafka_last_error()));
       rd_kafka_poll(client, 5);
     }
@@ -295,7 +213,7 @@ cost floor_of(double gb, const std::function<void(int)>& serve, const std::funct
   }
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   if (connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) != 0) die("connect");
-  const auto before = own_cpu(RUSAGE_CHILDREN);
+  const auto before = children_cpu();
   const auto own_before = own_cpu();
   const auto start = clock_type::now();
   drive(fd);
@@ -303,7 +221,7 @@ cost floor_of(double gb, const std::function<void(int)>& serve, const std::funct
   waitpid(child, nullptr, 0);
   const auto took = seconds_since(start);
   close(listener);
-  return {gb * 1e3 / took, (own_cpu(RUSAGE_CHILDREN) - before) / gb, (own_cpu() - own_before) / gb};
+  return {gb * 1e3 / took, (children_cpu() - before) / gb, (own_cpu() - own_before) / gb};
 }
 
 void send_all(int fd, std::uint64_t bytes) {
@@ -398,19 +316,21 @@ int main(int argc, char** argv) {
               s.rounds, s.gb, s.size, std::thread::hardware_concurrency(), rd_kafka_version_str());
   std::printf("%-44s %8s %14s %16s\n", "medians", "MB/s", "node CPU s/GB", "client CPU s/GB");
 
+  // Before every single measurement: what is free goes cold again within seconds.
+  const auto warm = [&] { warm_page_cache(s.directory, s.gb * 1.5e9); };
   std::vector<cost> floor_in, floor_out, acks_1, acks_all, reads;
   double fastest = 0;
   for (int round = 0; round < s.rounds; ++round) {
-    warm_page_cache(s);  // before every single measurement: what is free goes cold again within seconds
+    warm();
     floor_in.push_back(produce_floor(s, s.gb));
     floor_out.push_back(consume_floor(s, s.gb));
     fs::remove(s.directory / "floor");
     {
       node_process node{s, s.directory / "data"};
       tally t1, t2;
-      warm_page_cache(s);
+      warm();
       acks_1.push_back(produce(s, node, "acks-1", "1", count, 0, t1));
-      warm_page_cache(s);
+      warm();
       acks_all.push_back(produce(s, node, "acks-all", "all", count, 0, t2));
       reads.push_back(consume(s, node, "acks-all", count));
       fastest = std::max(fastest, acks_all.back().mb_per_s);
