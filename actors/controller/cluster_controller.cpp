@@ -159,6 +159,7 @@ void cluster_controller::drive(instant now, effects& out) {
   fence_silent(d, b, now);
   serve_waiting(d, b, now);
   activate_ready(d, b, now);
+  note_full_disks(d, b, now);
   drain(d, b);
   keep_partitions(d, b, now);
   keep_internal_topics(d, now);

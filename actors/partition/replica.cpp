@@ -25,12 +25,12 @@ bool lists(const std::vector<node_id>& nodes, node_id node) {
 }  // namespace
 
 partition_replica::partition_replica(store::log_identity seat, node_life self, topic_settings settings,
-                                     partition_restored restored, moment at)
+                                     partition_restored restored)
     : seat_{seat},
       self_{self},
       settings_{settings},
       damaged_from_{restored.damaged_from},
-      core_{std::move(settings), std::move(restored), at},
+      core_{std::move(settings), std::move(restored)},
       follows_{seat},
       leaders_watermark_{core_.watermark()},
       committed_told_{core_.watermark()} {
