@@ -129,6 +129,17 @@ TEST(NodeCodec, WhatANodeAndTheControllerSayKeepsEachField) {
   EXPECT_EQ(h.suspicions[0].why, suspicion_cause::gone);
   EXPECT_EQ(h.suspicions[0].age, std::chrono::milliseconds{7});
   EXPECT_EQ(h.unreachable, sent.unreachable);
+  EXPECT_FALSE(h.disk_full);
+  EXPECT_EQ(h.wall, std::nullopt);
+  sent.disk_full = true;
+  sent.wall = wall_time{std::chrono::milliseconds{-8}};
+  const auto full = back_as(sent);
+  EXPECT_TRUE(full.disk_full);
+  EXPECT_EQ(full.wall, sent.wall);
+  heartbeat_answer answer{someone};
+  EXPECT_EQ(back_as(answer).clocks, clock_verdict{});
+  answer.clocks = {clock_verdict::kind::agreed, wall_time{std::chrono::milliseconds{9}}};
+  EXPECT_EQ(back_as(answer).clocks, answer.clocks);
 
   partition_state state{{{node_id{1}, 2}}, {node_id{1}}, node_id{1}, leader_epoch{3}, 4};
   state.elr = {node_id{9}};
