@@ -19,10 +19,10 @@ bool apart(milliseconds a, milliseconds b) noexcept {
          by < -wall_line::step_max.count();
 }
 
-milliseconds offset_of(wall_time at, instant now) noexcept {
+std::optional<milliseconds> offset_of(wall_time at, instant now) noexcept {
   std::int64_t by = 0;
-  const auto start = since_start(now).count();
-  return milliseconds{__builtin_sub_overflow(at.time_since_epoch().count(), start, &by) ? 0 : by};
+  if (__builtin_sub_overflow(at.time_since_epoch().count(), since_start(now).count(), &by)) return {};
+  return milliseconds{by};
 }
 
 wall_time on_line(milliseconds offset, instant now) noexcept {
@@ -57,10 +57,11 @@ moment wall_line::at(instant now, wall_time reading) const noexcept {
   return {now, believed ? reading : expected, now >= sure_from};
 }
 
-wall_clock::wall_clock(instant now, wall_time reading) noexcept : read_{offset_of(reading, now)}, line_{read_, now} {}
+wall_clock::wall_clock(instant now, wall_time reading) noexcept
+    : read_{offset_of(reading, now).value_or(milliseconds{0})}, line_{read_, now} {}
 
 void wall_clock::read(instant now, wall_time reading) noexcept {
-  read_ = offset_of(reading, now);
+  read_ = offset_of(reading, now).value_or(read_);
   // Small steps and drift are followed; not each of them, so that the line seldom changes.
   using namespace std::chrono_literals;
   const auto by = apart(read_, line_.offset) ? 0ms : read_ - line_.offset;
@@ -77,7 +78,7 @@ void wall_clock::judged(instant now, const clock_verdict& v) noexcept {
   if (line_.sure_from == instant::max()) line_.sure_from = now;
   auto to = read_;
   if (v.what == kind::agreed)
-    if (const auto theirs = offset_of(v.time, now); apart(read_, theirs)) to = theirs;
+    if (const auto theirs = offset_of(v.time, now); theirs && apart(read_, *theirs)) to = *theirs;
   if (!apart(to, line_.offset)) return;
   line_ = {to, now + unsure_for};
 }

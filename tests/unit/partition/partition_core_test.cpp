@@ -644,7 +644,7 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
   moment at{instant{} + 1h, wall_start};
   topic_settings settings;
   std::optional<partition_core> core;
-  core.emplace(leader_epoch{1}, settings, partition_restored{}, at);
+  core.emplace(leader_epoch{1}, settings, partition_restored{});
 
   // The disk: what was appended and not refused. Values are numbers of batches.
   struct stored {
@@ -734,7 +734,7 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
                                     at.wall);
       }
       durable = restored.end;
-      core.emplace(leader_epoch{++epochs}, settings, std::move(restored), at);
+      core.emplace(leader_epoch{++epochs}, settings, std::move(restored));
       for (auto& any : clients)
         for (auto& b : any.batches) b.waits = false;
     }
