@@ -47,6 +47,7 @@ partition_replica::effects partition_replica::assigned(const assignment& a, mome
     known = std::max(known, epoch);
   }
   last_.fenced = a.fenced;
+  last_.full = a.full;
   last_.unclean = std::max(last_.unclean, a.unclean);
   const bool newer = a.state.partition_epoch > last_.state.partition_epoch;
   if (newer) last_.state = a.state;
@@ -249,7 +250,7 @@ partition_replica::effects partition_replica::received(const alter_isr_answer& m
   // The answer may be ahead of this node's metadata. That we are gone is only believed of the metadata itself: whoever
   // drops a log must not find its seat in there again.
   if (m.what == alter_isr_answer::outcome::accepted && seated(m.state))
-    return assigned({m.state, last_.node_epochs, last_.fenced, last_.unclean}, at);
+    return assigned({m.state, last_.node_epochs, last_.fenced, last_.unclean, last_.full}, at);
   perform(leads_->altered(m, leaders_view(), at.now), todo, at.now);
   return todo;
 }

@@ -34,6 +34,7 @@ assignment process::assignment_of(const partition_state& state) const {
   for (const auto& [id, node] : image_->nodes) {
     a.node_epochs.emplace(id, node.node_epoch);
     if (node.state != node_state::active) a.fenced.insert(id);
+    if (node.disk_full) a.full.insert(id);
   }
   return a;
 }

@@ -541,7 +541,7 @@ TEST_F(Retention, DropsNothingForItsAgeWhileTheClockIsNotSure) {
   add(now_ms() - 2 * 86'400'000);
   at.sure = false;
   EXPECT_EQ(look(), std::nullopt);
-  settings.retention_bytes = 50;
+  settings.retention_bytes = 0;
   core().reconfigured(settings);
   EXPECT_EQ(look(), log_offset{10});  // for its size it does
   settings.retention_bytes.reset();
