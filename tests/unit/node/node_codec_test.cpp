@@ -499,8 +499,15 @@ TEST(NodeCodec, HeartbeatsOfTheSecondVersionAreUnderstood) {
   heartbeat_answer answer{from, instant{std::chrono::nanoseconds{13}}, true, node_state::active, false, true};
   answer.clocks = {clock_verdict::kind::agreed, wall_time{std::chrono::milliseconds{15}}};
   const std::pair<node_letter, std::string_view> samples[] = {
-      {{"cluster", from, said}, "HEX_BEAT"},
-      {{"cluster", from, answer}, "HEX_ANSWER"},
+      {{"cluster", from, said},
+       "000000001300000000000000010003000300000000000000090000004200000008000000020000000c00000004000300"
+       "636c757374657200feffffff00000000f4ffffffffffffff0c000000000000000d000000000000000500000000000000"
+       "0e0000000000008008000000020000000d000000070000000d00000007000000feffffff00000000f4ffffffffffffff"
+       "00000000020001000000000002000000"},
+      {{"cluster", from, answer},
+       "000000000e00000000000000010003000400000000000000090000004200000008000000020000000c00000003000100"
+       "636c757374657200feffffff00000000f4ffffffffffffff0d0000000000000005000200000000000f00000000000000"
+       "0000000002000000feffffff00000000f4ffffffffffffff"},
   };
   for (const auto& [letter, hex] : samples) {
     EXPECT_EQ(hex_of(encode(letter)), hex);
