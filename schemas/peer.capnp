@@ -137,6 +137,7 @@ struct RegistrationAnswer {
   nodeEpoch @2 :Int64 = -1;
   clusterId @3 :Text;
   controller @4 :Int32 = -1;
+  disk @5 :Uuid;
 }
 
 struct Suspicion {

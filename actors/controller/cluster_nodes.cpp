@@ -210,10 +210,15 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, bat
                                                                    instant now) {
   using verdict_t = registration_answer::verdict;
   const auto say = [&r](verdict_t what) {
-    return reply{[what, start = r.start, id = r.node](const metadata_image& image) {
+    return reply{[what, start = r.start, id = r.node, disk = r.disk](const metadata_image& image) {
       const auto* node = image.node(id);
-      const bool known = what == accepted && node != nullptr;
-      return registration_answer{what, start, known ? node->node_epoch : -1, known ? image.cluster_id : ""};
+      registration_answer told{what, start};
+      told.disk = disk;
+      if (what == accepted && node != nullptr) {
+        told.node_epoch = node->node_epoch;
+        told.cluster_id = image.cluster_id;
+      }
+      return told;
     }};
   };
   if (r.disk.is_nil() || r.node.value() < 0 || r.weight == 0) return say(verdict_t::invalid);

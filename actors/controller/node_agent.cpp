@@ -34,6 +34,7 @@ void node_agent::ask_to_register(instant now, effects& out) {
 node_agent::effects node_agent::received(instant now, const registration_answer& a) {
   effects out;
   if (stage_ != stage::registering || a.start != registration_.start) return out;
+  if (!a.disk.is_nil() && a.disk != registration_.disk) return out;
   using verdict = registration_answer::verdict;
   switch (a.what) {
     case verdict::later:

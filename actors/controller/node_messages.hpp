@@ -42,6 +42,7 @@ struct registration_answer {
   std::string cluster_id;
   /// `later`: whom the answering node takes for the controller; -1: nobody, or itself.
   node_id controller{-1};
+  uuid disk{};  ///< as asked; nil from nodes that did not say so yet. Each disk counts its starts anew.
 };
 
 /// Why a node is suspected by another.

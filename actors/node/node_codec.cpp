@@ -173,6 +173,7 @@ void write(schema::RegistrationAnswer::Builder to, const registration_answer& r)
   to.setNodeEpoch(r.node_epoch);
   to.setClusterId(text_of(r.cluster_id));
   to.setController(r.controller.value());
+  if (!r.disk.is_nil()) write(to.initDisk(), r.disk);
 }
 
 void write(schema::Suspicion::Builder to, const suspicion_report& s) {
@@ -567,8 +568,12 @@ registration read(frame_reader& in, schema::Registration::Reader from) {
 
 registration_answer read(frame_reader& in, schema::RegistrationAnswer::Reader from) {
   in.entered("registration answer");
-  return {in.number("verdict", from.getVerdict(), registration_answer::verdict::invalid), from.getStart(),
-          from.getNodeEpoch(), in.text("cluster id", from.getClusterId()), node_id{from.getController()}};
+  return {in.number("verdict", from.getVerdict(), registration_answer::verdict::invalid),
+          from.getStart(),
+          from.getNodeEpoch(),
+          in.text("cluster id", from.getClusterId()),
+          node_id{from.getController()},
+          read(from.getDisk())};
 }
 
 heartbeat read(frame_reader& in, schema::Heartbeat::Reader from) {

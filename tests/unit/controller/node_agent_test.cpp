@@ -210,6 +210,16 @@ TEST_F(NodeAgent, ANewControllerAndANewSuspicionAreToldAtOnce) {
   EXPECT_EQ(next[0].message.unreachable, (std::vector{life{node_id{4}, 4}}));
 }
 
+TEST_F(NodeAgent, TakesNoAnswerThatWasMeantForItsFormerDisk) {
+  agent.recovered(now, true, {});
+  registration_answer answer{verdict::accepted, 7, 20, "c", node_id{-1}, test::disk_of(3)};
+  EXPECT_TRUE(agent.received(now, answer).empty());  // that disk had as many starts
+  EXPECT_EQ(agent.at(), stage::registering);
+  answer.disk = test::disk_of(2);
+  agent.received(now, answer);
+  EXPECT_EQ(agent.at(), stage::catching_up);
+}
+
 TEST_F(NodeAgent, SaysAtOnceThatItsDiskIsFullAndThatItIsNotAnyMore) {
   serve();
   EXPECT_TRUE(agent.disk_is(now, false).empty());

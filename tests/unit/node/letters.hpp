@@ -252,8 +252,12 @@ private:
                             text(),        static_cast<std::uint16_t>(random_())};
       case 2: {
         using v = registration_answer::verdict;
-        return registration_answer{pick(v::accepted, v::later, v::wrong_cluster, v::superseded, v::invalid), random_(),
-                                   big(), text(), node()};
+        return registration_answer{pick(v::accepted, v::later, v::wrong_cluster, v::superseded, v::invalid),
+                                   random_(),
+                                   big(),
+                                   text(),
+                                   node(),
+                                   id()};
       }
       case 3:
         return beat();
