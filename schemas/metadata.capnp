@@ -51,12 +51,14 @@ struct Node {
   unclean @12 :Bool;           # may have lost what it acknowledged
   since @13 :Int64 = -1;       # this and the next count in snapshots only
   lastTaken @14 :Int64 = -1;
+  diskFull @15 :Bool;
 }
 
 struct NodeChanged {
   id @0 :Int32;
-  state @1 :UInt8;  # as Node.state
+  state @1 :UInt8;     # as Node.state
   leaving @2 :Bool;
+  diskFull @3 :UInt8;  # 0 as before, 1 no, 2 yes
 }
 
 struct Replica {

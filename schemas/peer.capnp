@@ -137,6 +137,7 @@ struct RegistrationAnswer {
   nodeEpoch @2 :Int64 = -1;
   clusterId @3 :Text;
   controller @4 :Int32 = -1;
+  disk @5 :Uuid;
 }
 
 struct Suspicion {
@@ -153,6 +154,8 @@ struct Heartbeat {
   wantsToStop @4 :Bool;
   suspicions @5 :List(Suspicion);
   unreachable @6 :List(Life);
+  diskFull @7 :Bool;
+  wallMs @8 :Int64 = -9223372036854775808;  # since 1970, by the sender's wall clock; the default: not told
 }
 
 struct HeartbeatAnswer {
@@ -162,6 +165,8 @@ struct HeartbeatAnswer {
   state @3 :UInt8;   # as Node.state in metadata.capnp
   mayStop @4 :Bool;
   fromController @5 :Bool;
+  clocks @6 :UInt8;  # 0 unknown, 1 alone, 2 agreed, 3 disputed
+  wallMs @7 :Int64;  # agreed: the time of day, since 1970
 }
 
 struct RelayedAnswer {

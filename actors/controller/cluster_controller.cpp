@@ -109,7 +109,7 @@ void cluster_controller::enqueue(waiting w, effects& out) {
 
 cluster_controller::verdict cluster_controller::refusal(const waiting& w, errc why) {
   if (const auto* r = std::get_if<registration>(&w.what))
-    return registration_answer{registration_answer::verdict::later, r->start, -1, {}};
+    return registration_answer{registration_answer::verdict::later, r->start, -1, {}, node_id{-1}, r->disk};
   if (const auto* c = std::get_if<alter_isr>(&w.what))
     return alter_isr_answer{c->where, c->epoch, c->partition_epoch, alter_isr_answer::outcome::later, {}};
   outcome failed;
@@ -159,6 +159,7 @@ void cluster_controller::drive(instant now, effects& out) {
   fence_silent(d, b, now);
   serve_waiting(d, b, now);
   activate_ready(d, b, now);
+  note_full_disks(d, b, now);
   drain(d, b);
   keep_partitions(d, b, now);
   keep_internal_topics(d, now);

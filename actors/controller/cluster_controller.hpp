@@ -172,6 +172,8 @@ public:
       no_leader,            ///< where: nobody may be elected
       possible_loss,        ///< node leads where, elected without knowing everything that was committed
       shard_move_given_up,  ///< node did not release its shard in time
+      disk_full,            ///< node
+      disk_has_room,        ///< node
     };
     event what{};
     node_id node{-1};
@@ -233,6 +235,8 @@ private:
     instant heard;
     meta_offset applied{-1};  ///< what it said at last
     bool ready{false}, wants_to_stop{false}, farewell{false};
+    bool disk_full{false};
+    std::optional<wall_time> wall;      ///< when it was heard
     bool reset{false}, refused{false};  ///< our own link to it
     struct report {
       instant until;
@@ -283,6 +287,8 @@ private:
   // cluster_nodes.cpp: who is alive, who holds a lease
   void watch_all(instant at);
   bool may_grant(const node_info&, const heartbeat&, instant now) const;
+  clock_verdict clocks(instant now) const;
+  void note_full_disks(draft&, batch&, instant now);
   bool own_gone(const watched&) const;
   bool to_be_fenced(const metadata_image&, const node_info&, instant now) const;
   bool fence(draft&, batch&, const node_info&, const std::function<bool(const partition_ref&)>& forgets, instant now);

@@ -26,6 +26,7 @@ void cluster_controller::watch_all(instant at) {
       w = {};
       w.epoch = node.node_epoch;
       w.heard = at;
+      w.disk_full = node.disk_full;
       if (const auto link = links_.find({id, w.epoch});
           link != links_.end() && now_ - link->second.at < options_.suspicion_for) {
         w.reset = link->second.reset;
@@ -57,6 +58,8 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
     w.reset = w.refused = false;  // it lives, whatever its links say
     w.ready = h.ready;
     w.wants_to_stop = h.wants_to_stop;
+    w.disk_full = h.disk_full;
+    w.wall = h.wall;
     for (auto& [id, about] : nodes_) {
       about.suspected_by.erase(h.from.node);
       about.unreachable_for.erase(h.from.node);
@@ -74,6 +77,7 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
       granted_[h.from] = now;
     }
     said.may_stop = !node->serves() || drained_.contains(node->id);
+    said.clocks = clocks(now);
   }
   out.push_back(answer{from, said});
   drive(now, out);
@@ -87,6 +91,21 @@ bool cluster_controller::may_grant(const node_info& node, const heartbeat& h, in
   if (!quorum && holds(rule::grant_needs_quorum)) return false;
   // A node that does not know yet what it lost would go on with it under the new lease.
   return h.applied >= node.last_taken || !holds(rule::grant_needs_fresh_metadata);
+}
+
+/// What the clocks of all nodes that serve say now.
+clock_verdict cluster_controller::clocks(instant now) const {
+  std::vector<wall_time> heard;
+  std::size_t serving = 0;
+  for (const auto& [id, node] : image_->nodes) {
+    if (!node.serves()) continue;
+    ++serving;
+    const auto& w = nodes_.at(id);
+    // A clock from nowhere says only that it is wrong, so it may stay as it is instead of running over.
+    const auto since = std::chrono::duration_cast<ms>(now - w.heard);
+    if (w.wall) heard.push_back(*w.wall > wall_time::max() - since ? *w.wall : *w.wall + since);
+  }
+  return judge_clocks(std::move(heard), serving);
 }
 
 std::optional<instant> cluster_controller::last_grant(node_id id) const {
@@ -191,10 +210,15 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, bat
                                                                    instant now) {
   using verdict_t = registration_answer::verdict;
   const auto say = [&r](verdict_t what) {
-    return reply{[what, start = r.start, id = r.node](const metadata_image& image) {
+    return reply{[what, start = r.start, id = r.node, disk = r.disk](const metadata_image& image) {
       const auto* node = image.node(id);
-      const bool known = what == accepted && node != nullptr;
-      return registration_answer{what, start, known ? node->node_epoch : -1, known ? image.cluster_id : ""};
+      registration_answer told{what, start};
+      told.disk = disk;
+      if (what == accepted && node != nullptr) {
+        told.node_epoch = node->node_epoch;
+        told.cluster_id = image.cluster_id;
+      }
+      return told;
     }};
   };
   if (r.disk.is_nil() || r.node.value() < 0 || r.weight == 0) return say(verdict_t::invalid);
@@ -261,6 +285,20 @@ void cluster_controller::activate_ready(draft& d, batch& b, instant now) {
     look_again_ = true;
     d.add(node_changed{id, node.leaving ? node_state::draining : node_state::active, node.leaving});
     b.notes.push_back({noted::event::active, id, {}});
+  }
+}
+
+/// What nodes say of their disks becomes metadata: a new controller knows it, and elects nobody who could only refuse.
+void cluster_controller::note_full_disks(draft& d, batch& b, instant now) {
+  for (const auto& [id, before] : image_->nodes) {
+    const auto& w = nodes_.at(id);
+    if (!before.serves() || w.disk_full == before.disk_full || full(d)) continue;
+    const auto* node = d.image().node(id);
+    if (!node->serves() || node->node_epoch != before.node_epoch) continue;
+    look_again_ = true;
+    if (!w.disk_full) balance_at_ = std::min(balance_at_, now + options_.shard_settle);
+    d.add(node_changed{id, node->state, node->leaving, w.disk_full});
+    b.notes.push_back({w.disk_full ? noted::event::disk_full : noted::event::disk_has_room, id, {}});
   }
 }
 

@@ -13,7 +13,8 @@ partition_plan::facts cluster_controller::facts_of(const metadata_image& image, 
   return {t.settings.min_insync_replicas, t.settings.unclean_election, [this, &image](node_id id) {
             const auto* node = image.node(id);
             if (node == nullptr || !node->serves() || fencing_.contains(id)) return facts::standing::unable;
-            const bool avoided = node->state == node_state::draining || node->leaving || unreachable(image, id);
+            const bool full = node->disk_full && holds(rule::full_disk_leads_last);
+            const bool avoided = node->state == node_state::draining || node->leaving || full || unreachable(image, id);
             return avoided ? facts::standing::avoided : facts::standing::able;
           }};
 }
@@ -73,7 +74,7 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, con
 bool cluster_controller::draining(const metadata_image& image) const {
   return std::ranges::any_of(image.nodes, [&](const auto& n) {
     return n.second.state == node_state::draining || (n.second.leaving && n.second.state != node_state::removed) ||
-           unreachable(image, n.first);
+           n.second.disk_full || unreachable(image, n.first);
   });
 }
 
@@ -262,7 +263,7 @@ void cluster_controller::balance_leaders(draft& d) {
   std::map<node_id, std::int64_t> leads;
   std::int64_t all = 0;
   for (const auto& [id, node] : d.image().nodes)
-    if (node.state == node_state::active) leads[id] = 0;
+    if (node.state == node_state::active && !node.disk_full) leads[id] = 0;
   d.each_partition([&](const auto&, const partition_state& p, const topic&) {
     if (const auto at = leads.find(p.leader); at != leads.end()) ++at->second, ++all;
     return true;

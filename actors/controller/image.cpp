@@ -85,6 +85,7 @@ public:
     add(n.start);
     add(n.weight);
     add(n.clean);
+    add(n.disk_full);
     add(n.since);
     add(n.last_taken);
   }
@@ -245,9 +246,11 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                  [&](const node_changed& r) {
                    const auto known = nodes.find(r.id);
                    TROUPE_CHECK(known != nodes.end());
-                   known->second.state = r.state;
-                   known->second.leaving = r.leaving;
-                   known->second.since = at;
+                   auto& node = known->second;
+                   if (node.state != r.state || node.leaving != r.leaving || !r.disk_full) node.since = at;
+                   node.state = r.state;
+                   node.leaving = r.leaving;
+                   node.disk_full = r.disk_full.value_or(node.disk_full);
                  },
                  [&](const shards_changed& r) {
                    auto& of_kind = shards[r.kind];

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -99,6 +100,7 @@ struct node_info {
   std::uint64_t start{0};   ///< which start of that disk this life is
   std::uint16_t weight{1};  ///< its share of shards and replicas
   bool clean{true};         ///< this life found everything it had acknowledged
+  bool disk_full{false};    ///< it appends nothing for want of space, so others lead if they can
   // What the image itself keeps, whatever a record says (but for a snapshot's):
   meta_offset since{-1};       ///< of the record that gave it this life or state
   meta_offset last_taken{-1};  ///< of the newest record that took a leadership or shard from it
@@ -167,6 +169,7 @@ struct node_changed {
   node_id id;
   node_state state{node_state::active};
   bool leaving{false};
+  std::optional<bool> disk_full;  ///< nothing: as before
 };
 /// Shards as they are from now on; the first record of a kind says how many there are.
 struct shards_changed {

@@ -34,6 +34,7 @@ void node_agent::ask_to_register(instant now, effects& out) {
 node_agent::effects node_agent::received(instant now, const registration_answer& a) {
   effects out;
   if (stage_ != stage::registering || a.start != registration_.start) return out;
+  if (!a.disk.is_nil() && a.disk != registration_.disk) return out;
   using verdict = registration_answer::verdict;
   switch (a.what) {
     case verdict::later:
@@ -111,6 +112,8 @@ void node_agent::beat(instant now, effects& out) {
     h.suspicions.push_back(
         {s.subject, s.why, std::chrono::duration_cast<std::chrono::milliseconds>(std::max(now - s.when, {}))});
   h.unreachable = unreachable_;
+  h.disk_full = disk_full_;
+  if (wall_) h.wall = wall_->reading(now);
   if (now - answered_at_ >= options_.relay_after) {
     auto relays = peers_;
     std::erase_if(relays, [&](node_id id) { return id == controller_; });
@@ -134,6 +137,7 @@ node_agent::effects node_agent::received(instant now, const heartbeat_answer& a)
   // Our own moment comes back; anything else is nonsense, and no lease comes of it.
   if (a.sent > now || a.sent < began_) return out;
   answered_at_ = std::max(answered_at_, a.sent);
+  if (wall_) wall_->judged(now, a.clocks);
   // From the sending on: how long the answer took, the controller does not know.
   if (a.granted) lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
   if ((a.may_stop && stage_ == stage::draining) || a.state == node_state::removed) finish(now, out);
@@ -163,6 +167,19 @@ node_agent::effects node_agent::suspects(instant now, std::vector<suspicion> all
 
 void node_agent::cannot_reach(std::vector<life> leaders) {
   unreachable_ = std::move(leaders);
+}
+
+node_agent::effects node_agent::disk_is(instant now, bool full) {
+  effects out;
+  if (std::exchange(disk_full_, full) != full && beats()) beat(now, out);
+  return out;
+}
+
+void node_agent::wall_read(instant now, wall_time reading) {
+  if (wall_)
+    wall_->read(now, reading);
+  else
+    wall_.emplace(now, reading);
 }
 
 // -- the end ----------------------------------------------------------------------------------------------

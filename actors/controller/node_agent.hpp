@@ -89,6 +89,10 @@ public:
   effects suspects(instant now, std::vector<suspicion>, bool at_once);
   /// Leaders that this node's fetches do not reach, for the next heartbeats, until said anew.
   void cannot_reach(std::vector<life>);
+  /// Whether the disk takes appends. What changed is said at once.
+  effects disk_is(instant now, bool full);
+  /// The wall clock says this. Call it before every tick.
+  void wall_read(instant now, wall_time);
   effects tick(instant now);
   /// Leave in order (a signal, or an operator).
   effects stop(instant now);
@@ -102,6 +106,8 @@ public:
   /// Until then this node may answer writes and handle messages; in the past: it has none.
   instant lease_end() const noexcept { return lease_end_; }
   bool has_lease(instant now) const noexcept { return now < lease_end_; }
+  /// What of the wall clock counts; nothing: it was never read.
+  const std::optional<wall_clock>& wall() const noexcept { return wall_; }
   /// Since when it has had no lease; none: it has one. For the answers to probes.
   std::optional<instant> without_lease_since(instant now) const noexcept;
 
@@ -127,6 +133,8 @@ private:
   instant next_send_, answered_at_, drain_until_;
   std::vector<suspicion> suspicions_;
   std::vector<life> unreachable_;
+  bool disk_full_{false};
+  std::optional<wall_clock> wall_;
 };
 
 }  // namespace troupe

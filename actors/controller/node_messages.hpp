@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "actors/controller/image.hpp"
 #include "runtime/base/instant.hpp"
+#include "runtime/base/wall_clock.hpp"
 
 /// What a node and the controller say to each other about the node's life and its partitions. Any of it may be lost,
 /// late or repeated. The envelope says and checks which cluster it is from.
@@ -40,6 +42,7 @@ struct registration_answer {
   std::string cluster_id;
   /// `later`: whom the answering node takes for the controller; -1: nobody, or itself.
   node_id controller{-1};
+  uuid disk{};  ///< as asked; nil from nodes that did not say so yet. Each disk counts its starts anew.
 };
 
 /// Why a node is suspected by another.
@@ -63,6 +66,8 @@ struct heartbeat {
   std::vector<suspicion_report> suspicions;
   /// Leaders that this node's fetches do not reach.
   std::vector<life> unreachable;
+  bool disk_full{false};          ///< it appends nothing until there is space again (R11)
+  std::optional<wall_time> wall;  ///< what its wall clock says, right or wrong, when this is sent
 };
 struct heartbeat_answer {
   life to;              ///< as it is registered; a higher epoch than the asker's says that it is a former life
@@ -72,6 +77,7 @@ struct heartbeat_answer {
   bool may_stop{false};  ///< nothing is left that another node could take
   /// The controller says so. From anybody else it is no answer: the node goes on looking for the controller.
   bool from_controller{false};
+  clock_verdict clocks;
 };
 
 /// The node has stopped serving for good and written its clean mark: nobody has to wait for its lease.

@@ -20,8 +20,8 @@ namespace troupe::partition_plan {
 struct facts {
   std::int32_t min_insync{1};    ///< as configured for the topic
   bool unclean_election{false};  ///< the topic's setting
-  /// How good a leader a node makes. `avoided`: leads only if nobody else can (it drains, or followers do not reach
-  /// it).
+  /// How good a leader a node makes. `avoided`: leads only if nobody else can (it drains, its disk is full, or
+  /// followers do not reach it).
   enum class standing : std::uint8_t { unable, avoided, able };
   std::function<standing(node_id)> of;
 };

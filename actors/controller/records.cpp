@@ -146,6 +146,7 @@ struct writer {
     out.setState(static_cast<std::uint8_t>(r.node.state));
     out.setLeaving(r.node.leaving);
     out.setUnclean(!r.node.clean);
+    out.setDiskFull(r.node.disk_full);
     out.setSince(r.node.since.value());
     out.setLastTaken(r.node.last_taken.value());
   }
@@ -187,6 +188,7 @@ struct writer {
     out.setId(r.id.value());
     out.setState(static_cast<std::uint8_t>(r.state));
     out.setLeaving(r.leaving);
+    if (r.disk_full) out.setDiskFull(*r.disk_full ? 2 : 1);
   }
   void operator()(const shards_changed& r) {
     auto out = to.initShardsChanged();
@@ -216,6 +218,7 @@ result<metadata_record> read(schema::MetadataRecord::Reader from) {
       node.start = in.getStart();
       node.weight = in.getWeight();
       node.clean = !in.getUnclean();
+      node.disk_full = in.getDiskFull();
       node.since = meta_offset{in.getSince()};
       node.last_taken = meta_offset{in.getLastTaken()};
       return metadata_record{node_registered{std::move(node)}};
@@ -251,7 +254,10 @@ result<metadata_record> read(schema::MetadataRecord::Reader from) {
       auto in = from.getNodeChanged();
       auto state = read_state(in.getState());
       if (!state) return state.error();
-      return metadata_record{node_changed{node_id{in.getId()}, *state, in.getLeaving()}};
+      node_changed r{node_id{in.getId()}, *state, in.getLeaving(), {}};
+      if (in.getDiskFull() > 2) return {errc::malformed, "metadata record with a disk that is neither full nor not"};
+      if (in.getDiskFull() != 0) r.disk_full = in.getDiskFull() == 2;
+      return metadata_record{r};
     }
     case schema::MetadataRecord::SHARDS_CHANGED: {
       auto in = from.getShardsChanged();

@@ -287,6 +287,7 @@ private:
   void look_at_peers(const metadata_image&);
   void serves_now();
   void beat();
+  void look_at_clock(moment, wall_time reading);
   void hear(const link_is&);
   void say_log_ends();
   void ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
@@ -317,6 +318,7 @@ private:
   log_ends log_ends_;
 
   bool member_{false}, serving_{false}, fast_ticks_{true};
+  bool clock_trusted_{true};
   instant next_log_ends_{}, try_again_at_{instant::max()};
   std::map<node_core::ticket, std::function<void(cluster_controller::outcome)>> asked_;
   node_core::ticket next_ticket_{1};
@@ -557,6 +559,7 @@ void shell::perform(node_core::effects&& todo) {
                    [&](node_core::metadata& e) { follow(std::move(e.image)); },
                    [&](node_core::registered& e) { registered(e.as, e.cluster_id); },
                    [&](node_core::leased& e) { home_->lease_end = e.until; },
+                   [&](node_core::clock& e) { home_->wall_is(e.line); },
                    [&](node_core::write_mark& e) {
                      clean_epoch_ = e.node_epoch;
                      let_go_ = true;
@@ -652,7 +655,11 @@ void shell::beat() {
   for (const auto& [where, leader] : unreached_)
     if (const auto* node = core_->image()->node(leader)) unreached.insert({leader, node->node_epoch});
   core_->cannot_reach({unreached.begin(), unreached.end()});
+  const auto wall = wall_now();
+  core_->wall_read(now(), wall);
+  perform(core_->disk_is(now(), setup_.store->full()));
   perform(core_->tick(now()));
+  look_at_clock(core_->agent().wall()->line().at(now(), wall), wall);
   if (failed_) return;
   const bool leased = core_->agent().has_lease(now());
   lease_->set(leased ? 1 : 0);
@@ -667,6 +674,17 @@ void shell::beat() {
     next_log_ends_ = now() + log_ends_interval;
     say_log_ends();
   }
+}
+
+void shell::look_at_clock(moment believed, wall_time reading) {
+  const bool trusted = believed.sure && believed.wall == reading;
+  if (std::exchange(clock_trusted_, trusted) == trusted) return;
+  const std::string next_step = trusted ? "" : "set the clocks of the nodes right";
+  observe::log(trusted ? level::info : level::warn, "node", trusted ? "clock_trusted" : "clock_not_trusted",
+               {{"clock_ms", reading.time_since_epoch().count()},
+                {"goes_by_ms", believed.wall.time_since_epoch().count()},
+                {"decides_by_it", believed.sure ? 1 : 0},
+                {"next_step", next_step}});
 }
 
 void shell::serves_now() {
@@ -850,11 +868,12 @@ void shell::leads_no_more(raft_term term) {
 }
 
 void shell::notes(const cluster_controller::noted& n) {
-  static constexpr std::string_view names[] = {"node_is_registered",  "node_fenced",        "node_active",
-                                               "node_draining",       "node_removed",       "partition_without_leader",
-                                               "records_may_be_lost", "shard_move_given_up"};
+  static constexpr std::string_view names[] = {
+      "node_is_registered",       "node_fenced",         "node_active",         "node_draining",  "node_removed",
+      "partition_without_leader", "records_may_be_lost", "shard_move_given_up", "node_disk_full", "node_disk_has_room"};
   using event = cluster_controller::noted::event;
-  const bool bad = n.what == event::fenced || n.what == event::no_leader || n.what == event::possible_loss;
+  const bool bad = n.what == event::fenced || n.what == event::no_leader || n.what == event::possible_loss ||
+                   n.what == event::disk_full;
   std::vector<observe::field> fields{{"node", n.node}};
   if (n.where) {
     const auto& names_now = core_->image()->names;

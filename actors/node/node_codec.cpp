@@ -173,6 +173,7 @@ void write(schema::RegistrationAnswer::Builder to, const registration_answer& r)
   to.setNodeEpoch(r.node_epoch);
   to.setClusterId(text_of(r.cluster_id));
   to.setController(r.controller.value());
+  if (!r.disk.is_nil()) write(to.initDisk(), r.disk);
 }
 
 void write(schema::Suspicion::Builder to, const suspicion_report& s) {
@@ -189,6 +190,8 @@ void write(schema::Heartbeat::Builder to, const heartbeat& h) {
   to.setWantsToStop(h.wants_to_stop);
   write_list(to.initSuspicions(count_of(h.suspicions.size())), h.suspicions);
   write_list(to.initUnreachable(count_of(h.unreachable.size())), h.unreachable);
+  to.setDiskFull(h.disk_full);
+  if (h.wall) to.setWallMs(h.wall->time_since_epoch().count());
 }
 
 void write(schema::HeartbeatAnswer::Builder to, const heartbeat_answer& h) {
@@ -198,6 +201,8 @@ void write(schema::HeartbeatAnswer::Builder to, const heartbeat_answer& h) {
   to.setState(static_cast<std::uint8_t>(h.state));
   to.setMayStop(h.may_stop);
   to.setFromController(h.from_controller);
+  to.setClocks(static_cast<std::uint8_t>(h.clocks.what));
+  to.setWallMs(h.clocks.time.time_since_epoch().count());
 }
 
 void write(schema::AlterIsr::Builder to, const alter_isr& a) {
@@ -563,8 +568,12 @@ registration read(frame_reader& in, schema::Registration::Reader from) {
 
 registration_answer read(frame_reader& in, schema::RegistrationAnswer::Reader from) {
   in.entered("registration answer");
-  return {in.number("verdict", from.getVerdict(), registration_answer::verdict::invalid), from.getStart(),
-          from.getNodeEpoch(), in.text("cluster id", from.getClusterId()), node_id{from.getController()}};
+  return {in.number("verdict", from.getVerdict(), registration_answer::verdict::invalid),
+          from.getStart(),
+          from.getNodeEpoch(),
+          in.text("cluster id", from.getClusterId()),
+          node_id{from.getController()},
+          read(from.getDisk())};
 }
 
 heartbeat read(frame_reader& in, schema::Heartbeat::Reader from) {
@@ -581,6 +590,9 @@ heartbeat read(frame_reader& in, schema::Heartbeat::Reader from) {
                             std::chrono::milliseconds{s.getAgeMs()}};
   });
   h.unreachable = read(in, "unreachable", from.getUnreachable());
+  h.disk_full = from.getDiskFull();
+  if (const auto ms = from.getWallMs(); ms != std::numeric_limits<std::int64_t>::min())
+    h.wall = wall_time{std::chrono::milliseconds{ms}};
   return h;
 }
 
@@ -593,6 +605,8 @@ heartbeat_answer read(frame_reader& in, schema::HeartbeatAnswer::Reader from) {
   h.state = in.number("state", from.getState(), node_state::removed);
   h.may_stop = from.getMayStop();
   h.from_controller = from.getFromController();
+  h.clocks = {in.number("verdict about clocks", from.getClocks(), clock_verdict::kind::disputed),
+              wall_time{std::chrono::milliseconds{from.getWallMs()}}};
   return h;
 }
 

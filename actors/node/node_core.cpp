@@ -96,6 +96,11 @@ node_core::effects node_core::stop(instant now) {
   return finish();
 }
 
+node_core::effects node_core::disk_is(instant now, bool full) {
+  if (!ended_) perform(now, agent_.disk_is(now, full));
+  return finish();
+}
+
 node_core::effects node_core::told(instant now, const metadata_image& image) {
   if (!ended_) perform(now, agent_.applied(now, image));
   return finish();
@@ -141,9 +146,17 @@ void node_core::perform(instant now, node_agent::effects&& todo) {
 }
 
 void node_core::lease_may_have_changed() {
+  clock_may_have_changed();
   if (lease_end_ == agent_.lease_end()) return;
   lease_end_ = agent_.lease_end();
   out_.push_back(leased{lease_end_});
+}
+
+/// Before there is a lease: what is served with it may be judged by the clock.
+void node_core::clock_may_have_changed() {
+  if (!agent_.wall() || line_ == agent_.wall()->line()) return;
+  line_ = agent_.wall()->line();
+  out_.push_back(clock{*line_});
 }
 
 // -- peers --------------------------------------------------------------------------------------------------------

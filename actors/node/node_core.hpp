@@ -74,6 +74,10 @@ public:
   struct leased {
     instant until;
   };
+  /// What of the wall clock counts from now on.
+  struct clock {
+    wall_line line;
+  };
   /// Stop serving, sync everything, write the mark that says so with this epoch (-1: it never registered), then say
   /// `marked`.
   struct write_mark {
@@ -87,7 +91,7 @@ public:
   struct end {
     std::optional<error> why;
   };
-  using effect = std::variant<write, send, metadata, registered, leased, write_mark, answer, end>;
+  using effect = std::variant<write, send, metadata, registered, leased, clock, write_mark, answer, end>;
   using effects = std::vector<effect>;
 
   /// Hears what happens inside, while it happens: for logs, metrics and checkers. Must not call back.
@@ -153,6 +157,9 @@ public:
   effects asked(instant now, ticket, cluster_controller::request);
   /// Leave in order.
   effects stop(instant now);
+  effects disk_is(instant now, bool full);
+  /// The wall clock says this; before every tick.
+  void wall_read(instant now, wall_time reading) { agent_.wall_read(now, reading); }
   effects tick(instant now);
 
   // -- queries --------------------------------------------------------------------------------------------------
@@ -190,6 +197,7 @@ private:
   void perform(instant now, node_agent::effects&&);
   void perform(instant now, membership::failure_detector::effects&&);
   void lease_may_have_changed();
+  void clock_may_have_changed();
   void suspect(instant now, bool at_once);
   void look_at_members();
   void hear(instant now, life from, const raft_message&);
@@ -251,6 +259,7 @@ private:
   std::map<ticket, passed_on> passed_on_;
   std::size_t asked_around_{0};
   instant lease_end_{};
+  std::optional<wall_line> line_;
   bool ended_{false};
   effects out_;
 };

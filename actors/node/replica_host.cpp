@@ -72,14 +72,16 @@ void replica_host::follow(std::shared_ptr<const metadata_image> image, std::shar
 
 void replica_host::look_at_nodes(const metadata_image& image) {
   std::map<node_id, std::int64_t> epochs;
-  std::set<node_id> fenced;
+  std::set<node_id> fenced, full;
   for (const auto& [id, node] : image.nodes) {
     epochs.emplace(id, node.node_epoch);
     if (node.state != node_state::active) fenced.insert(id);
+    if (node.disk_full) full.insert(id);
   }
-  nodes_changed_ = epochs != node_epochs_ || fenced != fenced_;
+  nodes_changed_ = epochs != node_epochs_ || fenced != fenced_ || full != full_;
   node_epochs_ = std::move(epochs);
   fenced_ = std::move(fenced);
+  full_ = std::move(full);
 }
 
 void replica_host::look_at(hosted_topic& hosted, const std::shared_ptr<const topic>& t,
@@ -158,7 +160,7 @@ void replica_host::open(const openings& missing) {
 }
 
 assignment replica_host::assignment_of(const partition_state& state) const {
-  return {state, node_epochs_, fenced_, state.unclean_epoch};
+  return {state, node_epochs_, fenced_, state.unclean_epoch, full_};
 }
 
 topic_settings replica_host::settings_of(const topic& t) const {

@@ -85,7 +85,7 @@ private:
   observe::gauge *topics_, *partitions_, *replicas_;
   std::shared_ptr<const metadata_image> image_ = std::make_shared<const metadata_image>();
   std::map<node_id, std::int64_t> node_epochs_;
-  std::set<node_id> fenced_;
+  std::set<node_id> fenced_, full_;
   bool nodes_changed_{false};
   std::map<topic_id, hosted_topic> hosted_;
   std::unordered_map<caf::actor_addr, place> places_;  ///< of the actors in `hosted_`

@@ -50,6 +50,7 @@ void leadership::take(const assignment& a, instant now) {
 void leadership::nodes_changed(const assignment& a) {
   node_epochs_ = a.node_epochs;
   fenced_ = a.fenced;
+  full_ = a.full;
 }
 
 std::set<node_id> leadership::maximal_isr() const {
@@ -261,7 +262,7 @@ leadership::effects leadership::tick(const log_view& log, instant now) {
   }
   auto wanted = isr_;
   for (const auto& [node, it] : followers_) {
-    if (now - it.caught_up_at >= lag_max)
+    if (now - it.caught_up_at >= (full_.contains(node) ? full_lag_max : lag_max))
       wanted.erase(node);
     else if (may_join(node, it))
       wanted.insert(node);

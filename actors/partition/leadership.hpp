@@ -28,6 +28,7 @@ namespace troupe {
 class leadership {
 public:
   static constexpr std::chrono::milliseconds lag_max = std::chrono::seconds{10};
+  static constexpr std::chrono::milliseconds full_lag_max = std::chrono::seconds{2};  ///< of a follower without space
   static constexpr std::chrono::milliseconds park_max{500};
   static constexpr std::chrono::milliseconds proposal_retry = std::chrono::seconds{1};
 
@@ -123,7 +124,7 @@ private:
   std::set<node_id> isr_;
   std::map<node_id, follower> followers_;
   std::map<node_id, std::int64_t> node_epochs_;
-  std::set<node_id> fenced_;
+  std::set<node_id> fenced_, full_;
   std::optional<proposal> proposal_;
 };
 

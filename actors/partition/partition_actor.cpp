@@ -102,8 +102,8 @@ public:
     set_default_handler(caf::skip);
     const auto me = myself();
     setup_.store->listen(setup_.log, std::make_shared<listener>(me));
-    setup_.store->run_blocking([me, store = setup_.store, log = setup_.log] {
-      auto state = restore_partition(*store, log, wall_now());
+    setup_.store->run_blocking([me, store = setup_.store, log = setup_.log, wall = now().wall] {
+      auto state = restore_partition(*store, log, wall);
       caf::anon_send(me, opened{std::make_shared<result<partition_restored>>(std::move(state))});
     });
     return {[this](opened& m) { begin(std::move(*m.state)); },
@@ -121,7 +121,7 @@ public:
 
 private:
   caf::actor myself() { return caf::actor_cast<caf::actor>(this); }
-  static moment now() { return {boot_clock::now(), wall_now()}; }
+  moment now() const { return setup_.home->now(); }
 
   void begin(result<partition_restored> state) {
     set_default_handler(caf::drop);
@@ -152,7 +152,7 @@ private:
                      "lost"}});
     unclean_ = setup_.settings.unclean_election;
     replica_ = std::make_unique<partition_replica>(setup_.seat, setup_.home->self, std::move(setup_.settings),
-                                                   std::move(state), now());
+                                                   std::move(state));
     observe::log(observe::level::debug, "partition", "opened",
                  {{"entity", entity_},
                   {"start", core().start()},

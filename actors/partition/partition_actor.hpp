@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
@@ -9,6 +10,7 @@
 
 #include "actors/partition/partition.hpp"
 #include "actors/partition/replication.hpp"
+#include "runtime/base/wall_clock.hpp"
 #include "runtime/observe/log.hpp"
 
 namespace troupe::observe {
@@ -42,6 +44,20 @@ struct replica_home {
   std::function<void(const error&)> found_damage;
   /// Until when the node has its lease.
   std::atomic<instant> lease_end{instant{}};
+
+  /// What of the wall clock counts.
+  void wall_is(const wall_line& line) {
+    wall_sure_from_.store(line.sure_from, std::memory_order_relaxed);
+    wall_offset_.store(line.offset, std::memory_order_relaxed);
+  }
+  moment now() const {
+    const wall_line line{wall_offset_.load(std::memory_order_relaxed), wall_sure_from_.load(std::memory_order_relaxed)};
+    return line.at(boot_clock::now(), wall_now());
+  }
+
+private:
+  std::atomic<std::chrono::milliseconds> wall_offset_{wall_clock{boot_clock::now(), wall_now()}.line().offset};
+  std::atomic<instant> wall_sure_from_{instant{}};
 };
 
 struct partition_setup {

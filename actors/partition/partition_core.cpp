@@ -29,21 +29,13 @@ std::int64_t saturated(std::int64_t at, std::int64_t by) noexcept {
 
 }  // namespace
 
-bool wall_trust::looked(moment at) noexcept {
-  const auto step = (at.wall - last_.wall) - std::chrono::duration_cast<std::chrono::milliseconds>(at.now - last_.now);
-  last_ = at;
-  if (step > step_max || step < -step_max) trusted_from_ = at.now + even_for;
-  return at.now >= trusted_from_;
-}
-
-partition_core::partition_core(topic_settings settings, partition_restored restored, moment at)
+partition_core::partition_core(topic_settings settings, partition_restored restored)
     : settings_{std::move(settings)},
       start_{restored.start},
       end_{restored.end},
       durable_{restored.end},
       epochs_{std::move(restored.epochs)},
       producers_{std::move(restored.producers)},
-      wall_{at},
       marked_{restored.marked.value_or(restored.start)} {
   TROUPE_CHECK(start_ <= end_);
   auto readable = end_;
@@ -55,9 +47,9 @@ partition_core::partition_core(topic_settings settings, partition_restored resto
   watermark_ = led_from_ = std::clamp(marked_, start_, readable);
 }
 
-partition_core::partition_core(leader_epoch epoch, topic_settings settings, partition_restored restored, moment at,
+partition_core::partition_core(leader_epoch epoch, topic_settings settings, partition_restored restored,
                                replica_set replicas)
-    : partition_core{std::move(settings), std::move(restored), at} {
+    : partition_core{std::move(settings), std::move(restored)} {
   led(epoch, replicas);
 }
 
@@ -177,7 +169,7 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   const auto now_ms = milliseconds(at.wall);
   const bool append_time = settings_.timestamps == topic_settings::timestamp_type::log_append_time;
   batch_rules rules{settings_.message_bytes_max, m.zstd_allowed, {}};
-  if (!append_time)
+  if (!append_time && at.sure)
     rules.timestamps = {settings_.timestamp_before_max ? saturated(now_ms, -settings_.timestamp_before_max->count())
                                                        : std::numeric_limits<std::int64_t>::min(),
                         saturated(now_ms, settings_.timestamp_after_max.count())};
@@ -484,9 +476,8 @@ result<std::optional<log_offset>> partition_core::records_deleted(log_offset bef
 }
 
 std::optional<log_offset> partition_core::retained(std::span<const store::extent> extents, moment at) {
-  // The clock is looked at each time, also when nothing ages: its steps are noticed between two looks.
-  const bool ages = wall_.looked(at);
-  if (ages) producers_.expire(at.wall);
+  // A clock that was set wrongly would empty every topic, and forget every producer.
+  if (at.sure) producers_.expire(at.wall);
   if (!leads_) return {};  // followers delete what their leader deleted
 
   std::uint64_t bytes = 0;
@@ -494,7 +485,7 @@ std::optional<log_offset> partition_core::retained(std::span<const store::extent
   auto too_old = [&](const store::extent& it) {
     const auto now = milliseconds(at.wall);
     // A stamp from the future says nothing about age.
-    return ages && settings_.retention && it.timestamp_max >= 0 && it.timestamp_max <= now &&
+    return at.sure && settings_.retention && it.timestamp_max >= 0 && it.timestamp_max <= now &&
            now - it.timestamp_max > settings_.retention->count();
   };
   auto new_start = start_;

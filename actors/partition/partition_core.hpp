@@ -12,30 +12,11 @@
 #include "actors/partition/partition.hpp"
 #include "actors/partition/producers.hpp"
 #include "runtime/base/ids.hpp"
-#include "runtime/base/instant.hpp"
 #include "runtime/base/result.hpp"
+#include "runtime/base/wall_clock.hpp"
 #include "runtime/store/log.hpp"
 
 namespace troupe {
-
-/// Both clocks at one moment: `now` decides, `wall` stamps records and ages them.
-struct moment {
-  instant now;
-  wall_time wall;
-};
-
-/// Whether the wall clock may be used to forget things. Clocks get set: one that stepped by more than an hour is not
-/// believed until it has run evenly for an hour, or a wrong date would empty every topic.
-class wall_trust {
-public:
-  static constexpr std::chrono::milliseconds step_max = std::chrono::hours{1}, even_for = std::chrono::hours{1};
-  explicit wall_trust(moment at) noexcept : last_{at}, trusted_from_{at.now} {}
-  bool looked(moment at) noexcept;
-
-private:
-  moment last_;
-  instant trusted_from_;
-};
 
 /// Who holds the partition's records: for acks=all.
 struct replica_set {
@@ -82,9 +63,9 @@ public:
   };
 
   /// A replica that does not lead yet. Its watermark is the one of the mark, or the log's start.
-  partition_core(topic_settings, partition_restored, moment);
+  partition_core(topic_settings, partition_restored);
   /// One that leads from the first moment on.
-  partition_core(leader_epoch, topic_settings, partition_restored, moment, replica_set = {});
+  partition_core(leader_epoch, topic_settings, partition_restored, replica_set = {});
 
   // -- roles ----------------------------------------------------------------------------------------------
 
@@ -114,7 +95,7 @@ public:
   /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
   /// those of `producers::check`; later storage_full, storage_failed, and, where it may have been stored, timed_out,
   /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second. A gap shortly after a batch
-  /// was refused for a while is refused for the same reason.
+  /// was refused for a while is refused for the same reason. Timestamps are judged only while the clock is sure.
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
@@ -153,7 +134,8 @@ public:
   /// The new start, already in force: trim the log to it, then answer. Nothing: it was there already.
   /// Errors: not_leader, offset_out_of_range.
   result<std::optional<log_offset>> records_deleted(log_offset before);
-  /// The new start, if age or size of the log's `extents` (oldest first) say so; already in force.
+  /// The new start, if age (by a clock that is sure) or size of the log's `extents` (oldest first) say so; already in
+  /// force.
   std::optional<log_offset> retained(std::span<const store::extent> extents, moment);
   bool retains_all() const noexcept { return !settings_.retention && !settings_.retention_bytes; }
 
@@ -219,7 +201,6 @@ private:
   };
   std::optional<refusal> refused_lately_;
   instant produced_at_{};  ///< the last batch came
-  wall_trust wall_;
 
   wait_queue for_durable_, for_watermark_;
   std::vector<fetch> watchers_;

@@ -25,12 +25,12 @@ bool lists(const std::vector<node_id>& nodes, node_id node) {
 }  // namespace
 
 partition_replica::partition_replica(store::log_identity seat, node_life self, topic_settings settings,
-                                     partition_restored restored, moment at)
+                                     partition_restored restored)
     : seat_{seat},
       self_{self},
       settings_{settings},
       damaged_from_{restored.damaged_from},
-      core_{std::move(settings), std::move(restored), at},
+      core_{std::move(settings), std::move(restored)},
       follows_{seat},
       leaders_watermark_{core_.watermark()},
       committed_told_{core_.watermark()} {
@@ -47,6 +47,7 @@ partition_replica::effects partition_replica::assigned(const assignment& a, mome
     known = std::max(known, epoch);
   }
   last_.fenced = a.fenced;
+  last_.full = a.full;
   last_.unclean = std::max(last_.unclean, a.unclean);
   const bool newer = a.state.partition_epoch > last_.state.partition_epoch;
   if (newer) last_.state = a.state;
@@ -249,7 +250,7 @@ partition_replica::effects partition_replica::received(const alter_isr_answer& m
   // The answer may be ahead of this node's metadata. That we are gone is only believed of the metadata itself: whoever
   // drops a log must not find its seat in there again.
   if (m.what == alter_isr_answer::outcome::accepted && seated(m.state))
-    return assigned({m.state, last_.node_epochs, last_.fenced, last_.unclean}, at);
+    return assigned({m.state, last_.node_epochs, last_.fenced, last_.unclean, last_.full}, at);
   perform(leads_->altered(m, leaders_view(), at.now), todo, at.now);
   return todo;
 }

@@ -84,7 +84,7 @@ public:
   using effects = std::vector<effect>;
 
   /// The log as it was found; with no role, until the first `assigned`.
-  partition_replica(store::log_identity seat, node_life self, topic_settings, partition_restored, moment);
+  partition_replica(store::log_identity seat, node_life self, topic_settings, partition_restored);
 
   // -- events ---------------------------------------------------------------------------------------------
 

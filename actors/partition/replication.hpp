@@ -62,6 +62,8 @@ struct assignment {
   std::set<node_id> fenced;  ///< fenced or draining: never added to an ISR
   /// The last epoch whose leader was elected uncleanly: committed records from before may be gone.
   leader_epoch unclean{no_epoch};
+  /// Without space (R11): behind, they stay behind, so the ISR does not wait for them as long as for others.
+  std::set<node_id> full;
 };
 
 }  // namespace troupe

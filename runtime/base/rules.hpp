@@ -49,6 +49,7 @@ enum class rule : std::uint8_t {
   refutation_is_newer,           ///< §5: only a higher incarnation clears a suspicion
   slow_observer_accuses_late,    ///< §5: waits grow with the observer's own health
   unleased_is_suspected,         ///< §5.4: "no lease for 5 s" is a suspicion
+  full_disk_leads_last,          ///< R11: a node without space leads only what nobody else can
 
   // -- partitions -------------------------------------------------------------------------------
   watermark_over_maximal_isr,     ///< §7

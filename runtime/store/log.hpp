@@ -228,6 +228,8 @@ public:
   /// Drops dead segments and copies the live rest of mostly dead ones forward. Also runs by itself every few seconds.
   virtual void clean() = 0;
   virtual statistics stats() const = 0;
+  /// Appends are refused for lack of space, as far as was looked: with every write, and every few seconds.
+  virtual bool full() const = 0;
 
   /// Writes what is queued, syncs, leaves the mark of an orderly stop and joins all threads. Also done by the
   /// destructor.

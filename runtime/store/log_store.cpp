@@ -111,6 +111,7 @@ public:
   std::vector<extent> extents(log_id) const override;
   void clean() override;
   statistics stats() const override;
+  bool full() const override { return space_->is_full(); }
   void close() override;
 
 private:

@@ -6,7 +6,6 @@ with the same facilities; what the processes make of it is up to their scheduler
 about 25 s, heal, read everything from each node, judge. A run that failed leaves its logs and its history.
 """
 import argparse
-import errno
 import json
 import os
 import random
@@ -69,7 +68,6 @@ class Run:
     def __init__(self, seed, plan, home):
         self.seed, self.plan, self.story = seed, plan, []
         self._mounted = None
-        self._clock = os.path.join(home, 'clock')
         options = ['--segment-bytes=4MiB'] if seed % 2 else []
         self.s = Scenario(topic='t', partitions=plan.partitions, show=False, network=plan.network, options=options,
                           home=home, prepare=self._prepare)
@@ -79,21 +77,9 @@ class Run:
 
     def _prepare(self, cluster):
         if self.plan.small_disk:
-            at = cluster[self.plan.small_disk].data
-            os.mkdir(at)
-            subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=256m', 'none', at], check=True)
-            self._mounted = at
-            cluster[self.plan.small_disk].options += ['--disk-reserve=24MiB']
+            self._mounted = cluster[self.plan.small_disk].mount_small_disk()
         if self.plan.jumping:
-            self._set_clock(0)
-            cluster[self.plan.jumping].environment = {
-                'LD_PRELOAD': facilities.faketime_library(), 'FAKETIME_TIMESTAMP_FILE': self._clock,
-                'FAKETIME_NO_CACHE': '1', 'FAKETIME_DONT_FAKE_MONOTONIC': '1'}
-
-    def _set_clock(self, seconds):
-        with open(self._clock + '.new', 'w') as f:
-            f.write(f'{seconds:+d}s\n')
-        os.rename(self._clock + '.new', self._clock)
+            cluster[self.plan.jumping].set_clock(0)
 
     def tell(self, text):
         self.story.append(f'{time.monotonic() - self.begun:6.2f} s  {text}')
@@ -229,30 +215,13 @@ class Run:
             for other in others:
                 network.reset(node.id, other)
         elif kind == 'disk_full':
-            self._fill(node)
-            self._later(lasts, what, lambda: self._free(node))
+            node.fill_disk()
+            self._later(lasts, what, node.free_disk)
         elif kind == 'jump':
             jump = dice.choice((3600, -3600, 3650 * 86400, -3650 * 86400, 7, -7))
             self.tell(f'by {jump} s')
-            self._set_clock(jump)
-            self._later(lasts, what, lambda: self._set_clock(0))
-
-    def _fill(self, node):
-        free = os.statvfs(node.data)
-        size = free.f_bavail * free.f_frsize - (1 << 20)
-        if size > 0 and not os.path.exists(os.path.join(node.data, 'ballast')):
-            with open(os.path.join(node.data, 'ballast'), 'wb') as f:
-                try:
-                    os.posix_fallocate(f.fileno(), 0, size)
-                except OSError as e:  # the node took some of it meanwhile: it is as full as it gets
-                    if e.errno != errno.ENOSPC:
-                        raise
-
-    def _free(self, node):
-        try:
-            os.unlink(os.path.join(node.data, 'ballast'))
-        except FileNotFoundError:
-            pass
+            node.set_clock(jump)
+            self._later(lasts, what, lambda: node.set_clock(0))
 
 
 def keep(run, wrong, home):

@@ -1,4 +1,6 @@
 """Several real nodes: started, killed, paused, cut off; and what each of them says about partitions and leaders."""
+import errno
+import json
 import os
 import shutil
 import signal
@@ -185,6 +187,44 @@ class Node:
 
     def metadata(self, topic):
         return metadata(self.kafka, topic)
+
+    def set_clock(self, seconds):
+        """So far from the machine's; before `start` for the first time."""
+        path = os.path.join(self.home, 'clock')
+        with open(path + '.new', 'w') as f:
+            f.write(f'{seconds:+d}s\n')
+        os.rename(path + '.new', path)
+        self.environment = {'LD_PRELOAD': facilities.faketime_library(), 'FAKETIME_TIMESTAMP_FILE': path,
+                            'FAKETIME_NO_CACHE': '1', 'FAKETIME_DONT_FAKE_MONOTONIC': '1'}
+
+    def mount_small_disk(self):
+        """Before `start`. Whoever mounts it unmounts it."""
+        os.mkdir(self.data)
+        subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=256m', 'none', self.data], check=True)
+        self.options += ['--disk-reserve=24MiB']
+        return self.data
+
+    def fill_disk(self):
+        free = os.statvfs(self.data)
+        size = free.f_bavail * free.f_frsize - (1 << 20)
+        if size > 0 and not os.path.exists(os.path.join(self.data, 'ballast')):
+            with open(os.path.join(self.data, 'ballast'), 'wb') as f:
+                try:
+                    os.posix_fallocate(f.fileno(), 0, size)
+                except OSError as e:  # the node took some of it meanwhile: it is as full as it gets
+                    if e.errno != errno.ENOSPC:
+                        raise
+
+    def free_disk(self):
+        try:
+            os.unlink(os.path.join(self.data, 'ballast'))
+        except FileNotFoundError:
+            pass
+
+    def description(self, n):
+        """What this node's /v1/cluster says of node `n`."""
+        with urllib.request.urlopen(f'http://{self.http}/v1/cluster', timeout=5) as answer:
+            return next(x for x in json.load(answer)['nodes'] if x['id'] == n)
 
     def tail(self):
         out = []

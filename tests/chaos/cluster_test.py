@@ -129,6 +129,57 @@ class Cluster(unittest.TestCase):
             s.read_everywhere()
             s.judge()
 
+    def test_a_leader_whose_disk_is_full_gives_its_leaderships_up_until_it_has_space(self):
+        missing = facilities.probe()['small mount']
+        if missing:
+            self.skipTest(f'NOT RUN: full disk: {missing}')
+        mounted = []
+        with Scenario(prepare=lambda c: mounted.append(c[2].mount_small_disk())) as s:
+            try:
+                s.cluster.start()
+                s.serve()
+                node, others = s.cluster[2], [s.cluster[1], s.cluster[3]]
+
+                def leaders():
+                    return {p.leader for n in others for p in n.metadata(s.topic).values()}
+                self.assertIn(2, leaders())
+                node.fill_disk()
+                filled = time.monotonic()
+                wait_for('others lead everything', lambda: leaders() == {1, 3}, 10)
+                print(f'others lead {time.monotonic() - filled:.1f} s after the disk was full')
+                self.assertTrue(all(n.description(2)['disk_full'] for n in others))
+                self.assertEqual(others[0].description(2)['state'], 'active')
+                # What the full one cannot append, the ISR waits for until it is dropped from it.
+                s.load.wait_progress(500)
+                print(f'progress {time.monotonic() - filled:.1f} s after it')
+                node.free_disk()
+                wait_for('it says that it has space', lambda: not others[0].description(2)['disk_full'], 30)
+                s.cluster.wait_in_sync(s.topic)
+                wait_for('it leads again', lambda: 2 in leaders(), 60)
+                s.load.wait_progress(200)
+                s.load.finish()
+                s.judge()
+            finally:
+                for at in mounted:
+                    facilities.quiet('umount', '-l', at)
+
+    def test_a_leader_whose_clock_is_years_off_refuses_nothing(self):
+        missing = facilities.probe()['wall clock']
+        if missing:
+            self.skipTest(f'NOT RUN: wall clock: {missing}')
+        years = 3650 * 86400
+        # From the start on, and while it runs.
+        with Scenario(prepare=lambda c: c[2].set_clock(-years)) as s:
+            s.cluster.start()
+            s.serve()
+            for off in (-years, 0, -years, years, 0):
+                s.cluster[2].set_clock(off)
+                s.load.wait_progress(300)
+                time.sleep(1)
+                self.assertIn(2, {p.leader for p in s.cluster.partitions(s.topic).values()})
+            s.load.finish()
+            s.judge()
+
     def test_all_nodes_killed_at_once_come_back_with_everything(self):
         with Scenario() as s:
             s.cluster.start()

@@ -92,6 +92,7 @@ public:
   std::vector<store::extent> extents(log_id) const override { return {}; }
   void clean() override {}
   store::statistics stats() const override { return {}; }
+  bool full() const override { return false; }
   void close() override {}
 
 private:

@@ -71,8 +71,9 @@ public:
   void link_broken(life peer, bool reset) override { world().link_broken(p_, peer, reset); }
   void proposes(const std::vector<metadata_record>& records) override { world().decides(p_, records); }
   void notes(const cluster_controller::noted& e) override {
-    static constexpr const char* names[] = {"registered", "fenced",    "active",        "draining",
-                                            "removed",    "no_leader", "possible_loss", "shard_move_given_up"};
+    static constexpr const char* names[] = {"registered", "fenced",       "active",        "draining",
+                                            "removed",    "no_leader",    "possible_loss", "shard_move_given_up",
+                                            "disk_full",  "disk_has_room"};
     p_.tell(std::string{"controller: "} + names[static_cast<int>(e.what)] + " node " + std::to_string(e.node.value()) +
             (e.where ? " partition " + std::to_string(e.where->index.value()) : ""));
   }
@@ -139,6 +140,8 @@ void process::stop() {
 
 void process::tick() {
   if (ended_) return;
+  core_->wall_read(now(), machine_.clock.wall());
+  perform(core_->disk_is(now(), store_->full()));
   perform(core_->tick(now()));
   if (entities_) entities_->tick();
   if (++ticks_ % 2 == 0) {
@@ -176,6 +179,7 @@ void process::perform(node_core::effects&& todo) {
                    [&](node_core::metadata& e) { metadata_changed(e.image); },
                    [&](node_core::registered& e) { registered(e.as, e.cluster_id); },
                    [&](node_core::leased& e) { leased(e.until); },
+                   [&](node_core::clock& e) { line_ = e.line; },
                    [&](node_core::write_mark& e) {
                      machine_.in(machine_.pace.sync_max, [this, epoch = e.node_epoch] {
                        disk_.clean_mark = epoch;

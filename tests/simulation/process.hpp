@@ -128,7 +128,7 @@ private:
   class watching;
 
   instant now() const { return machine_.clock.now(); }
-  moment both() const { return {machine_.clock.now(), machine_.clock.wall()}; }
+  moment both() const { return line_.at(machine_.clock.now(), machine_.clock.wall()); }
   void tick();
   void send(node_id to, letter_body);
   void post(place to, std::size_t bytes, letter_body);
@@ -177,6 +177,7 @@ private:
 
   node_core::ticket next_ticket_{1};
   std::map<node_core::ticket, std::function<void(cluster_controller::outcome)>> asked_;
+  wall_line line_;  ///< what counts of the wall clock
   bool writing_{false}, member_{false};
   bool ended_{false}, verified_{false}, refuses_disk_{false};
   unsigned ticks_{0};

@@ -34,6 +34,7 @@ assignment process::assignment_of(const partition_state& state) const {
   for (const auto& [id, node] : image_->nodes) {
     a.node_epochs.emplace(id, node.node_epoch);
     if (node.state != node_state::active) a.fenced.insert(id);
+    if (node.disk_full) a.full.insert(id);
   }
   return a;
 }
@@ -125,12 +126,12 @@ void process::add_replica(const store::log_identity& seat, const topic& t) {
   const auto made = store_->create({seat}, store::durability::group);
   TROUPE_CHECK(made.ok());
   const auto id = made->front();
-  auto found = restore_partition(*store_, id, machine_.clock.wall());
+  auto found = restore_partition(*store_, id, both().wall);
   TROUPE_CHECK(found.ok());
   // The controller must hear of it before anybody counts on this replica, and hears it from a registration.
   const auto named = std::find(damaged_.begin(), damaged_.end(), partition_ref{seat.topic, seat.partition});
   if (found->damaged_from && named == damaged_.end()) return found_damage();
-  auto r = std::make_unique<partition_replica>(seat, self(), t.settings, std::move(*found), both());
+  auto r = std::make_unique<partition_replica>(seat, self(), t.settings, std::move(*found));
   r->leased(agent().lease_end());
   replicas_.emplace(seat, std::move(r));
   logs_.emplace(seat, id);

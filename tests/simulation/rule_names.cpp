@@ -72,6 +72,8 @@ std::string_view to_string(rule r) {
       return "slow_observer_accuses_late";
     case rule::unleased_is_suspected:
       return "unleased_is_suspected";
+    case rule::full_disk_leads_last:
+      return "full_disk_leads_last";
     case rule::watermark_over_maximal_isr:
       return "watermark_over_maximal_isr";
     case rule::watermark_needs_min_isr:

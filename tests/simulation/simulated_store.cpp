@@ -138,6 +138,7 @@ void simulated_store::round() {
 }
 
 void simulated_store::tidy() {
+  space_->full(machine_.clock.now());
   clean();
   machine_.later(1s, [this] { tidy(); });
 }

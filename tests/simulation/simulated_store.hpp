@@ -35,6 +35,7 @@ public:
   std::vector<store::extent> extents(log_id) const override;
   void clean() override;
   store::statistics stats() const override;
+  bool full() const override { return space_->is_full(); }
   void close() override {}
 
   bool failed() const { return counters_.failed; }

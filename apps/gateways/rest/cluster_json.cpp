@@ -89,6 +89,7 @@ json node_of(const node_info& n, const node_description& self, const holdings& h
   return {{"id", n.id.value()},
           {"state", name_of(n.state)},
           {"leaving", n.leaving},
+          {"disk_full", n.disk_full},
           {"epoch", n.node_epoch},
           {"rack", n.rack.empty() ? json(nullptr) : json(n.rack)},
           {"kafka", place(n.kafka)},

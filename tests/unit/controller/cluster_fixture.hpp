@@ -78,6 +78,8 @@ public:
     bool up{false}, stopping{false};
     std::vector<suspicion_report> suspicions;
     std::vector<life> unreachable;
+    bool disk_full{false};
+    std::optional<wall_time> wall;
   };
 
   explicit cluster(controller_t::options how = {.self = node_id{1}}, controller_defaults defaults = {.replication = 0})
@@ -188,6 +190,8 @@ public:
     h.wants_to_stop = n.stopping;
     h.suspicions = n.suspicions;
     h.unreachable = n.unreachable;
+    h.disk_full = n.disk_full;
+    h.wall = n.wall;
     return say(h);
   }
   heartbeat_answer say(const heartbeat& h) {

@@ -85,7 +85,9 @@ TEST(NodeLife, AnotherDiskIsRefusedWhileTheFirstLivesAndForgetsEverything) {
   c.create("orders", {{2, 3}}, {{"min.insync.replicas", "2"}});
   const auto old_disk = c.nodes[2].disk;
   c.nodes[2].disk = test::disk_of(2, 1);
-  EXPECT_EQ(c.say_registration(2).what, verdict::later);
+  const auto told = c.say_registration(2);
+  EXPECT_EQ(told.what, verdict::later);
+  EXPECT_EQ(told.disk, c.nodes[2].disk);
   EXPECT_EQ(c.node(2).disk, old_disk);
   c.nodes[2].disk = old_disk;
   c.kill(2);
@@ -148,6 +150,28 @@ TEST(NodeLife, HeartbeatsOfAFormerLifeChangeNothingAndHearOfTheNewOne) {
   EXPECT_EQ(c.node(2).state, node_state::fenced);
   // One that nobody knows hears that.
   EXPECT_EQ(c.say(heartbeat{{node_id{9}, 5}, {}, c.now}).to, (life{node_id{9}, 5}));
+}
+
+TEST(NodeLife, AHeartbeatIsToldWhatAllClocksSayTogether) {
+  using kind = clock_verdict::kind;
+  const wall_time right{1'700'000'000'000ms}, wrong = right - std::chrono::days{3650};
+  cluster c;
+  c.join(1);
+  EXPECT_EQ(c.beat(1).clocks.what, kind::alone);
+  c.join(2);
+  c.join(3);
+  c.nodes[1].wall = c.nodes[2].wall = right;
+  EXPECT_EQ(c.beat(1).clocks.what, kind::unknown);
+  EXPECT_EQ(c.beat(2).clocks, (clock_verdict{kind::agreed, right}));
+  c.nodes[3].wall = wrong;
+  c.now += 200ms;
+  EXPECT_EQ(c.beat(3).clocks, (clock_verdict{kind::agreed, right + 200ms}));  // as they run since they were heard
+  c.nodes[2].wall = wrong + std::chrono::days{300};
+  EXPECT_EQ(c.beat(2).clocks.what, kind::disputed);
+  c.kill(2);  // who is gone is no witness
+  EXPECT_EQ(c.beat(3).clocks.what, kind::disputed);
+  c.nodes[3].wall = right;
+  EXPECT_EQ(c.beat(3).clocks.what, kind::agreed);
 }
 
 TEST(NodeLife, AHeartbeatToANodeWithoutControllerIsNotHeard) {

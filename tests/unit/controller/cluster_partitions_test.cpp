@@ -128,6 +128,56 @@ TEST_F(Partitions, ALeaderThatTwoFollowersDoNotReachLosesItsLeadershipsButNotIts
   EXPECT_EQ(c.node(3).state, node_state::active);
 }
 
+// R11
+TEST_F(Partitions, ANodeWhoseDiskIsFullLeadsOnlyWhatNobodyElseCan) {
+  c.create("t", {{3, 2, 1}, {3, 1, 2}}, two_in_sync);
+  c.create("alone", {{3}});
+  c.nodes[3].disk_full = true;
+  c.run(1s);
+  EXPECT_TRUE(c.node(3).disk_full);
+  EXPECT_EQ(p(0).leader, node_id{2});
+  EXPECT_EQ(p(1).leader, node_id{1});
+  EXPECT_EQ(c.partition("alone").leader, node_id{3});  // the only replica
+  EXPECT_EQ(p(0).isr, ids({3, 2, 1}));
+  EXPECT_EQ(c.node(3).state, node_state::active);
+  c.kill(2);
+  EXPECT_EQ(p(0).leader, node_id{1});
+  c.nodes[1].disk_full = true;
+  c.run(1s);
+  EXPECT_EQ(p(0).leader, node_id{1});  // the other one is no better
+  EXPECT_EQ(p(1).leader, node_id{1});
+}
+
+TEST_F(Partitions, ANodeWithSpaceAgainGetsItsLeadershipsBackAfterAWhile) {
+  c.create("t", {{3, 2, 1}, {3, 1, 2}, {2, 1, 3}, {1, 2, 3}}, two_in_sync);
+  c.nodes[3].disk_full = true;
+  c.run(1s);
+  const auto said = c.node(3).since;
+  EXPECT_EQ(p(0).leader, node_id{2});
+  c.nodes[3].disk_full = false;
+  c.run(1s);
+  EXPECT_FALSE(c.node(3).disk_full);
+  EXPECT_EQ(c.node(3).since, said);  // neither another life nor another state
+  EXPECT_EQ(p(0).leader, node_id{2});
+  c.run(40s);
+  EXPECT_EQ(p(0).leader, node_id{3});
+}
+
+TEST_F(Partitions, ANewControllerKnowsWhoseDiskIsFullAndANewLifeSaysItAnew) {
+  one({3, 2, 1});
+  c.nodes[3].disk_full = true;
+  c.run(1s);
+  EXPECT_EQ(p().leader, node_id{2});
+  const auto before = c.batches;
+  c.take(c.core.elected(c.now, c.image, c.image->applied));
+  c.run(100ms);
+  EXPECT_EQ(c.batches, before);
+  EXPECT_TRUE(c.node(3).disk_full);
+  c.nodes[3].disk_full = false;
+  c.start(3);
+  EXPECT_FALSE(c.node(3).disk_full);
+}
+
 // -- ISR changes ------------------------------------------------------------------------------------------
 
 TEST_F(Partitions, AnIsrChangeNeedsTheLeaderAndAllEpochs) {

@@ -210,6 +210,40 @@ TEST_F(NodeAgent, ANewControllerAndANewSuspicionAreToldAtOnce) {
   EXPECT_EQ(next[0].message.unreachable, (std::vector{life{node_id{4}, 4}}));
 }
 
+TEST_F(NodeAgent, TakesNoAnswerThatWasMeantForItsFormerDisk) {
+  agent.recovered(now, true, {});
+  registration_answer answer{verdict::accepted, 7, 20, "c", node_id{-1}, test::disk_of(3)};
+  EXPECT_TRUE(agent.received(now, answer).empty());  // that disk had as many starts
+  EXPECT_EQ(agent.at(), stage::registering);
+  answer.disk = test::disk_of(2);
+  agent.received(now, answer);
+  EXPECT_EQ(agent.at(), stage::catching_up);
+}
+
+TEST_F(NodeAgent, SaysAtOnceThatItsDiskIsFullAndThatItIsNotAnyMore) {
+  serve();
+  EXPECT_TRUE(agent.disk_is(now, false).empty());
+  for (const bool full : {true, false}) {
+    const auto sent = of<node_agent::send_heartbeat>(agent.disk_is(now, full));
+    ASSERT_EQ(sent.size(), 1u);
+    EXPECT_EQ(sent[0].message.disk_full, full);
+    EXPECT_TRUE(agent.disk_is(now, full).empty());
+  }
+}
+
+TEST_F(NodeAgent, SaysWhatItsWallClockSaysAndGoesByWhatTheClusterSays) {
+  const wall_time right{1'700'000'000'000ms}, wrong = right - std::chrono::days{3650};
+  serve();
+  EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 500ms)).at(0).message.wall, std::nullopt);
+  agent.wall_read(now + 900ms, wrong);
+  EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 1s)).at(0).message.wall, wrong + 100ms);
+  EXPECT_EQ(agent.wall()->line().at(now + 1s, wrong + 100ms).wall, wrong + 100ms);
+  auto answer = grant(now + 1s);
+  answer.clocks = {clock_verdict::kind::agreed, right};
+  agent.received(now + 1s, answer);
+  EXPECT_EQ(agent.wall()->line().at(now + 2s, wrong + 1100ms).wall, right + 1s);
+}
+
 TEST_F(NodeAgent, StopsInOrder) {
   serve();
   agent.received(now, grant(now));

@@ -35,6 +35,7 @@ node_info whole_node() {
   n.clean = false;
   n.since = meta_offset{5};
   n.last_taken = meta_offset{6};
+  n.disk_full = true;
   return n;
 }
 
@@ -51,7 +52,8 @@ std::vector<metadata_record> one_of_each() {
           node_changed{node_id{4}, node_state::removed, true},
           shards_changed{"session", 64, {{63, {node_id{2}, 7, true, {node_id{3}, 44}, meta_offset{9}}}}},
           voters_wanted{5},
-          node_registered{whole_node()}};
+          node_registered{whole_node()},
+          node_changed{node_id{4}, node_state::active, false, true}};
 }
 
 /// Two records are the same when their bytes are: encoding is deterministic.
@@ -86,6 +88,7 @@ TEST(MetadataRecords, WhatAClusterOfSeveralAddsComesBackToo) {
   EXPECT_EQ(node.id, node_id{4});
   EXPECT_EQ(node.state, node_state::removed);
   EXPECT_TRUE(node.leaving);
+  EXPECT_EQ(node.disk_full, std::nullopt);
   const auto shards = std::get<shards_changed>(back(10));
   EXPECT_EQ(shards.kind, "session");
   EXPECT_EQ(shards.count, 64u);
@@ -94,6 +97,9 @@ TEST(MetadataRecords, WhatAClusterOfSeveralAddsComesBackToo) {
   EXPECT_EQ(shards.changes[0].state, std::get<shards_changed>(all[10]).changes[0].state);
   EXPECT_EQ(std::get<voters_wanted>(back(11)).count, 5);
   EXPECT_EQ(std::get<node_registered>(back(12)).node, whole_node());
+  EXPECT_EQ(std::get<node_changed>(back(13)).disk_full, true);
+  const node_changed room{node_id{4}, node_state::active, false, false};
+  EXPECT_EQ(std::get<node_changed>(decode_metadata_record(encode(room)).value()).disk_full, false);
 }
 
 TEST(MetadataRecords, SeveralStandBehindEachOther) {

@@ -77,6 +77,17 @@ TEST(RemovedRule, AReplicaGoesBeforeItsSuccessorHasAnything) {
   EXPECT_EQ(c.partition("t").isr, ids({1, 2}));
 }
 
+TEST(RemovedRule, ALeaderThatCanOnlyRefuseGoesOnLeading) {
+  const without gone{rule::full_disk_leads_last};
+  cluster c;
+  c.join_all(3);
+  c.create("t", {{1, 2, 3}}, two_in_sync);
+  c.nodes[1].disk_full = true;
+  c.run(1s);
+  EXPECT_TRUE(c.node(1).disk_full);
+  EXPECT_EQ(c.partition("t").leader, node_id{1});
+}
+
 TEST(RemovedRule, ADamagedReplicaStaysElectable) {
   const without gone{rule::damaged_never_leads};
   cluster c;

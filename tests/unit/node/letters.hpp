@@ -113,9 +113,15 @@ private:
                               ms()};
     });
     h.unreachable = some([&] { return a_life(); });
+    h.disk_full = flag();
+    if (flag()) h.wall = wall_time{ms()};
     return h;
   }
-  heartbeat_answer beat_answer() { return {a_life(), moment(), flag(), state(), flag(), flag()}; }
+  heartbeat_answer beat_answer() {
+    using kind = clock_verdict::kind;
+    const clock_verdict clocks{pick(kind::unknown, kind::alone, kind::agreed, kind::disputed), wall_time{ms()}};
+    return {a_life(), moment(), flag(), state(), flag(), flag(), clocks};
+  }
 
   decltype(raft_message::body) raft_body() {
     switch (random_.below(9)) {
@@ -246,8 +252,12 @@ private:
                             text(),        static_cast<std::uint16_t>(random_())};
       case 2: {
         using v = registration_answer::verdict;
-        return registration_answer{pick(v::accepted, v::later, v::wrong_cluster, v::superseded, v::invalid), random_(),
-                                   big(), text(), node()};
+        return registration_answer{pick(v::accepted, v::later, v::wrong_cluster, v::superseded, v::invalid),
+                                   random_(),
+                                   big(),
+                                   text(),
+                                   node(),
+                                   id()};
       }
       case 3:
         return beat();

@@ -198,6 +198,20 @@ TEST_F(Leadership, KeepsWhoReachesTheEndOfItsLastFetchUnderSteadyLoad) {
   }
 }
 
+TEST_F(Leadership, WaitsLessForAFollowerWithoutSpace) {
+  a.full = {three};
+  for (const auto n : {two, three}) fetch_from(n, end.value());
+  durable = end = end + 1;
+  fetch_from(two, end.value());
+  now += 1900ms;
+  EXPECT_FALSE(core().tick(log(), now).propose);
+  now += 100ms;
+  fetch_from(two, end.value());
+  const auto todo = core().tick(log(), now);
+  ASSERT_TRUE(todo.propose);
+  EXPECT_EQ(todo.propose->isr, (std::vector<node_life>{{one, 11}, {two, 12}}));
+}
+
 TEST_F(Leadership, AddsWhoHasAllThatIsCommittedAndWasInTheLogWhenTheEpochBegan) {
   a.state.isr = {one, two};
   end = durable = log_offset{12};

@@ -28,7 +28,7 @@ struct PartitionCore : testing::Test {
   int produces{0};
 
   partition_core& core() {
-    if (!core_) core_.emplace(epoch, settings, std::move(restored), at, replicas);
+    if (!core_) core_.emplace(epoch, settings, std::move(restored), replicas);
     return *core_;
   }
   void perform(partition_core::effects todo) {
@@ -172,6 +172,17 @@ TEST_F(PartitionCore, RefusesTimesFarFromNowWithTheRecordsNamed) {
   core().reconfigured(settings);
   send(test_batch{.records = {{.timestamp = 0}, {.timestamp = std::numeric_limits<std::int64_t>::max() - 5}}}, 1);
   EXPECT_EQ(appended.size(), 1u);
+}
+
+TEST_F(PartitionCore, TakesAnyTimeWhileTheClockIsNotSure) {
+  settings.timestamp_before_max = 24h;
+  at.sure = false;
+  const auto now = wall_start.time_since_epoch().count();
+  for (const auto time : {now + 86'400'000ll * 3650, now - 86'400'000ll * 3650})
+    EXPECT_EQ(refusal(send(test_batch{.records = {{.timestamp = time}}}, 0)), errc{});
+  EXPECT_EQ(appended.size(), 2u);
+  at.sure = true;
+  EXPECT_EQ(refusal(send(test_batch{.records = {{.timestamp = now + 86'400'000}}}, 0)), errc::invalid_timestamp);
 }
 
 TEST_F(PartitionCore, StampsByAppendTimeWhereTheTopicSaysSo) {
@@ -525,19 +536,32 @@ TEST_F(Retention, LetsRecordsWithoutTimeGoWithWhatFollows) {
   EXPECT_EQ(look(), log_offset{20});
 }
 
-TEST_F(Retention, WaitsAnHourAfterTheWallClockWasSet) {
+TEST_F(Retention, DropsNothingForItsAgeWhileTheClockIsNotSure) {
   settings.retention = 24h;
-  add(now_ms());
+  add(now_ms() - 2 * 86'400'000);
+  at.sure = false;
   EXPECT_EQ(look(), std::nullopt);
-  at.wall += std::chrono::days{3650};
+  settings.retention_bytes = 0;
+  core().reconfigured(settings);
+  EXPECT_EQ(look(), log_offset{10});  // for its size it does
+  settings.retention_bytes.reset();
+  core_.reset();
+  restored = {};
+  restored.end = log_offset{10};
   EXPECT_EQ(look(), std::nullopt);
-  EXPECT_EQ(look(59min), std::nullopt);
-  at.wall -= std::chrono::days{3650};  // and back
-  EXPECT_EQ(look(), std::nullopt);
-  at.wall += std::chrono::days{2};
-  EXPECT_EQ(look(), std::nullopt);
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(look(10min), std::nullopt);
-  EXPECT_EQ(look(10min), log_offset{10});
+  at.sure = true;
+  EXPECT_EQ(look(), log_offset{10});
+}
+
+TEST_F(Retention, ForgetsNoProducerWhileTheClockIsNotSure) {
+  settings.retention = 24h;
+  send(test_batch{.producer = 9, .producer_epoch = 0, .sequence = 0});
+  at.sure = false;
+  EXPECT_EQ(look(std::chrono::days{3650}), std::nullopt);
+  EXPECT_EQ(core().known_producers().size(), 1u);
+  at.sure = true;
+  look();
+  EXPECT_EQ(core().known_producers().size(), 0u);
 }
 
 TEST_F(Retention, KeepsAtLeastTheBytesTheTopicAllows) {
@@ -620,7 +644,7 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
   moment at{instant{} + 1h, wall_start};
   topic_settings settings;
   std::optional<partition_core> core;
-  core.emplace(leader_epoch{1}, settings, partition_restored{}, at);
+  core.emplace(leader_epoch{1}, settings, partition_restored{});
 
   // The disk: what was appended and not refused. Values are numbers of batches.
   struct stored {
@@ -710,7 +734,7 @@ TEST_P(PartitionHistory, HoldsWhatWasAcknowledgedOnceAndWhereItWasSaid) {
                                     at.wall);
       }
       durable = restored.end;
-      core.emplace(leader_epoch{++epochs}, settings, std::move(restored), at);
+      core.emplace(leader_epoch{++epochs}, settings, std::move(restored));
       for (auto& any : clients)
         for (auto& b : any.batches) b.waits = false;
     }

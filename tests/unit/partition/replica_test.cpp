@@ -36,7 +36,7 @@ struct Replica : testing::Test {
     a.node_epochs = {{one, 11}, {two, 12}, {three, 13}};
   }
   partition_replica& core() {
-    if (!replica_) replica_.emplace(seat, node_life{two, 12}, settings, std::move(found), at);
+    if (!replica_) replica_.emplace(seat, node_life{two, 12}, settings, std::move(found));
     return *replica_;
   }
   void take(partition_replica::effects todo) {

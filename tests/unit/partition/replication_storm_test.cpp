@@ -378,7 +378,7 @@ struct storm {
     }
     found.epochs = epochs.entries();
     n.replica = std::make_unique<partition_replica>(store::log_identity{the_topic, the_partition, added_at},
-                                                    node_life{n.id, n.epoch}, settings, std::move(found), at);
+                                                    node_life{n.id, n.epoch}, settings, std::move(found));
     n.watermark = n.replica->partition().watermark();
     n.replica->leased(n.lease_end);
   }

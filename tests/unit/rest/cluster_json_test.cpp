@@ -69,6 +69,7 @@ TEST(ClusterJson, ShowsNodesQuorumAndPartitionsInTrouble) {
   EXPECT_EQ(got["nodes"][1], (json{{"id", 2},
                                    {"state", "active"},
                                    {"leaving", false},
+                                   {"disk_full", false},
                                    {"epoch", 2},
                                    {"rack", "west"},
                                    {"kafka", "10.0.0.1:9092"},
