@@ -13,7 +13,7 @@ partition_plan::facts cluster_controller::facts_of(const metadata_image& image, 
   return {t.settings.min_insync_replicas, t.settings.unclean_election, [this, &image](node_id id) {
             const auto* node = image.node(id);
             if (node == nullptr || !node->serves() || fencing_.contains(id)) return facts::standing::unable;
-            const bool avoided = node->state == node_state::draining || node->leaving || unreachable(image, id);
+            const bool avoided = node->gives_away() || unreachable(image, id);
             return avoided ? facts::standing::avoided : facts::standing::able;
           }};
 }
@@ -72,7 +72,7 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, con
 
 bool cluster_controller::draining(const metadata_image& image) const {
   return std::ranges::any_of(image.nodes, [&](const auto& n) {
-    return n.second.state == node_state::draining || (n.second.leaving && n.second.state != node_state::removed) ||
+    return n.second.gives_away() || (n.second.leaving && n.second.state != node_state::removed) ||
            unreachable(image, n.first);
   });
 }
@@ -167,7 +167,7 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
     balance_leaders(d);
   }
   if ((!look_again_ && now < look_at_) || full(d)) return;
-  look_again_ = false;
+  look_again_ = gave_away_ = false;
   look_at_ = instant::max();
 
   std::optional<replica_plan> planner;
@@ -243,13 +243,15 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
     }
   const bool lone = place_for_shards(*image).empty();
   for (const auto& [id, node] : image->nodes) {
+    if (!node.gives_away()) continue;
+    const bool moves = moving.contains(id) && !lone;
+    if (id == options_.self) gave_away_ = !moves;
+    if (node.leaving || moves) look_at_ = std::min(look_at_, now + look_every);
     if (node.state != node_state::draining) continue;
-    if (node.leaving || (moving.contains(id) && !lone)) {
+    if (node.leaving || moves)
       drained_.erase(id);
-      look_at_ = std::min(look_at_, now + look_every);
-    } else {
+    else
       drained_.insert(id);
-    }
   }
   for (auto at = log_ends_.begin(); at != log_ends_.end();)
     at = d.partition(at->first) == nullptr ? log_ends_.erase(at) : std::next(at);
@@ -262,7 +264,7 @@ void cluster_controller::balance_leaders(draft& d) {
   std::map<node_id, std::int64_t> leads;
   std::int64_t all = 0;
   for (const auto& [id, node] : d.image().nodes)
-    if (node.state == node_state::active) leads[id] = 0;
+    if (node.takes_on()) leads[id] = 0;
   d.each_partition([&](const auto&, const partition_state& p, const topic&) {
     if (const auto at = leads.find(p.leader); at != leads.end()) ++at->second, ++all;
     return true;

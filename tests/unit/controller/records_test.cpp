@@ -51,7 +51,8 @@ std::vector<metadata_record> one_of_each() {
           node_changed{node_id{4}, node_state::removed, true},
           shards_changed{"session", 64, {{63, {node_id{2}, 7, true, {node_id{3}, 44}, meta_offset{9}}}}},
           voters_wanted{5},
-          node_registered{whole_node()}};
+          node_registered{whole_node()},
+          node_ordered{node_id{6}, {true, voting::never}}};
 }
 
 /// Two records are the same when their bytes are: encoding is deterministic.
@@ -94,6 +95,8 @@ TEST(MetadataRecords, WhatAClusterOfSeveralAddsComesBackToo) {
   EXPECT_EQ(shards.changes[0].state, std::get<shards_changed>(all[10]).changes[0].state);
   EXPECT_EQ(std::get<voters_wanted>(back(11)).count, 5);
   EXPECT_EQ(std::get<node_registered>(back(12)).node, whole_node());
+  EXPECT_EQ(std::get<node_ordered>(back(13)).id, node_id{6});
+  EXPECT_EQ(std::get<node_ordered>(back(13)).orders, (node_orders{true, voting::never}));
 }
 
 TEST(MetadataRecords, SeveralStandBehindEachOther) {
@@ -114,6 +117,8 @@ TEST(MetadataRecords, NumbersThatMeanNothingAreMalformed) {
   auto node = whole_node();
   node.state = static_cast<node_state>(255);
   EXPECT_EQ(decode_metadata_record(encode(node_registered{node})).code(), errc::malformed);
+  node_ordered order{node_id{1}, {false, static_cast<voting>(3)}};
+  EXPECT_EQ(decode_metadata_record(encode(order)).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 0, {}})).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 65537, {}})).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 4, {{4, {}}}})).code(), errc::malformed);
