@@ -333,10 +333,7 @@ std::vector<cluster_controller::voter> cluster_controller::choose_voters() const
   const auto votes = [&](node_id id) { return std::ranges::find(wanted, id, &voter::node) != wanted.end(); };
   for (const auto& [id, node] : image_->nodes) {
     if (node.state != node_state::active || goes(node) || node.disk.is_nil() || votes(id)) continue;
-    if (by_name(&node))
-      wanted.push_back({id, node.disk});
-    else if (!node.orders.drained)  // it is about to be taken down, likely
-      able.push_back({id, node.disk});
+    (by_name(&node) ? wanted : able).push_back({id, node.disk});
   }
 
   const auto odd = [&](std::size_t nodes) -> std::size_t {
@@ -349,10 +346,12 @@ std::vector<cluster_controller::voter> cluster_controller::choose_voters() const
     return node == nullptr ? std::string{} : node->rack;
   };
   while (wanted.size() < goal) {
-    const auto in_rack = [&](const voter& v) {
-      return std::ranges::count_if(wanted, [&](const voter& w) { return rack_of(w) == rack_of(v); });
+    // Who is drained is about to be taken down, likely.
+    const auto less_fit = [&](const voter& v) {
+      const auto in_rack = std::ranges::count_if(wanted, [&](const voter& w) { return rack_of(w) == rack_of(v); });
+      return std::pair{image_->node(v.node)->orders.drained, in_rack};
     };
-    const auto next = std::ranges::min_element(able, {}, in_rack);
+    const auto next = std::ranges::min_element(able, {}, less_fit);
     wanted.push_back(*next);
     able.erase(next);
   }

@@ -37,7 +37,7 @@ bool another_takes_on(const metadata_image& image, node_id but) {
 std::vector<node_id> voters_by_name(const metadata_image& image) {
   std::vector<node_id> ids;
   for (const auto& [id, node] : image.nodes)
-    if (node.orders.votes == voting::always && !node.leaving) ids.push_back(id);
+    if (node.orders.votes == voting::always) ids.push_back(id);
   return ids;
 }
 
@@ -237,7 +237,7 @@ result<void> cluster_controller::may_go(const metadata_image& image, node_id id)
     if (std::ranges::find(voters_, voter{other, node.disk}) != voters_.end()) {
       ++stay;
       live += lives ? 1 : 0;
-    } else if (lives && (!node.orders.drained || node.orders.votes == voting::always)) {
+    } else if (lives) {
       ++able;
     }
   }

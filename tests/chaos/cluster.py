@@ -1,4 +1,5 @@
 """Several real nodes: started, killed, paused, cut off; and what each of them says about partitions and leaders."""
+import json
 import os
 import shutil
 import signal
@@ -185,6 +186,13 @@ class Node:
 
     def metadata(self, topic):
         return metadata(self.kafka, topic)
+
+    def ask(self, path, what=None):
+        """What its door for operators answers: to a GET, or to a POST of `what`."""
+        request = urllib.request.Request(f'http://{self.http}/v1/{path}', None if what is None else json.dumps(what).encode(),
+                                         {'Content-Type': 'application/json'})
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return json.loads(answer.read())
 
     def tail(self):
         out = []

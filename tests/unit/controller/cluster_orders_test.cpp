@@ -78,16 +78,17 @@ TEST(Drained, OutlivesARestartAndAnotherControllerUntilItIsUndone) {
 TEST(Drained, GetsNoFurtherReplicasAndLeadsOnlyIfNobodyElseCan) {
   cluster c;
   c.join_all(3);
-  c.create("orders", {{1, 2}, {2}});
+  c.create("orders", {{1, 2}});
+  c.create("single", {{2}});
   EXPECT_TRUE(ask(c, drain_node{node_id{2}}).ok());
   c.run(1s);
-  EXPECT_EQ(c.partition("orders", 1).leader, node_id{2});  // the only replica
-  EXPECT_TRUE(c.reassign("orders", {{1, 2}}, 0).ok());
-  EXPECT_TRUE(c.reassign("orders", {{3, 1}}, 1).ok());  // which an operator may move away
-  EXPECT_EQ(c.set_isr("orders", {1, 2, 3}, 1), alter_isr_answer::outcome::accepted);
+  EXPECT_EQ(c.partition("single").leader, node_id{2});  // the only replica
+  EXPECT_TRUE(c.reassign("orders", {{1, 2}}).ok());
+  EXPECT_TRUE(c.reassign("single", {{3, 1}}).ok());  // which an operator may move away
+  EXPECT_EQ(c.set_isr("single", {1, 2, 3}), alter_isr_answer::outcome::accepted);
   c.run(1s);
-  EXPECT_NE(c.partition("orders", 1).leader, node_id{2});
-  EXPECT_EQ(c.reassign("orders", {{2, 3}}, 1).code(), errc::invalid_assignment);
+  EXPECT_NE(c.partition("single").leader, node_id{2});
+  EXPECT_EQ(c.reassign("single", {{2, 3}}).code(), errc::invalid_assignment);
 
   const auto o = c.ask(cluster_controller::create_topics{{new_topic{.name = "more", .partitions = 6}}});
   ASSERT_FALSE(o.decisions.at(0).refused);
@@ -96,11 +97,11 @@ TEST(Drained, GetsNoFurtherReplicasAndLeadsOnlyIfNobodyElseCan) {
   EXPECT_EQ(named.decisions.at(0).refused->code, errc::invalid_assignment);
 
   c.kill(1);
-  EXPECT_EQ(c.partition("orders", 0).leader, node_id{2});
+  EXPECT_EQ(c.partition("orders").leader, node_id{2});
   c.join(1);
-  EXPECT_EQ(c.set_isr("orders", {1, 2}, 0), alter_isr_answer::outcome::accepted);
+  EXPECT_EQ(c.set_isr("orders", {1, 2}), alter_isr_answer::outcome::accepted);
   c.run(1s);
-  EXPECT_EQ(c.partition("orders", 0).leader, node_id{1});
+  EXPECT_EQ(c.partition("orders").leader, node_id{1});
   EXPECT_EQ(c.broken, "");
 }
 
