@@ -73,9 +73,9 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
       said.granted = true;
       granted_[h.from] = now;
     }
-    // Who leads the quorum gives that away, too, and then asks its successor.
-    const bool leads_on = node->id == options_.self && successor().has_value();
-    said.may_stop = !node->serves() || (drained_.contains(node->id) && !leads_on);
+    // Who leads the quorum gives that away, too, and then asks its successor; once, if nothing comes of it.
+    const bool hands_over = node->id == options_.self && successor() && (handing_over_ || now >= hand_over_again_at_);
+    said.may_stop = !node->serves() || (drained_.contains(node->id) && !hands_over);
   }
   out.push_back(answer{from, said});
   drive(now, out);

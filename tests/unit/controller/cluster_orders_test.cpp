@@ -180,6 +180,8 @@ TEST(Drained, AControllerThatStopsMayOnlyOnceSomebodyElseLeads) {
   c.run(300ms);
   EXPECT_FALSE(c.handed_to.empty());
   EXPECT_FALSE(c.beat(1).may_stop);
+  c.core.leads_on();  // nobody took over
+  EXPECT_TRUE(c.beat(1).may_stop);
   c.change_controller(c.handed_to.front().value());
   c.take(c.core.voters_are(c.now, voters(c, {1, 2, 3})));
   c.run(300ms);
