@@ -167,6 +167,12 @@ TEST(MetadataRecords, ThoseOfTheFirstVersionAreUnderstood) {
   ASSERT_TRUE(record.ok()) << record.error().text;
   EXPECT_EQ(std::get<node_registered>(*record).node,
             (node_info{node_id{7}, 12, {"broker.example", 65535}, "rack-1", node_state::active}));
+
+  const std::string_view ordered =
+      "000000000500000000000000020001000c00000000000000000000000000000000000000010000000600000001020000";
+  record = decode_metadata_record(bytes_of(ordered));
+  ASSERT_TRUE(record.ok()) << record.error().text;
+  expect_same(*record, node_ordered{node_id{6}, {true, voting::never}});
 }
 
 TEST(MetadataRecords, AKindOfANewerVersionIsNamed) {
