@@ -384,11 +384,13 @@ void cluster_controller::say_voters(effects& out) {
   const auto ours = [this](const voter& v) { return v.node == options_.self; };
   votes_on_ = std::ranges::any_of(wanted, ours) || std::ranges::none_of(voters_, ours);
   // A quorum that loses its leader has to miss it first. We stay until somebody else leads.
-  if (!votes_on_ && successor()) {
+  const bool stays = !votes_on_ && successor();
+  if (stays) {
     wanted.push_back(*std::ranges::find_if(voters_, ours));
     std::ranges::sort(wanted);
   }
-  if (wanted == voters_ || wanted == voters_said_) return;
+  // Also when nothing is to change: a set without us may have been asked for when nobody could follow us yet.
+  if ((wanted == voters_ && !stays) || wanted == voters_said_) return;
   voters_said_ = wanted;
   out.push_back(want_voters{std::move(wanted)});
 }
@@ -398,13 +400,13 @@ void cluster_controller::say_voters(effects& out) {
 /// Another voter that could lead the quorum at once, and is not about to go itself; the one with the newest metadata.
 std::optional<node_id> cluster_controller::successor() const {
   std::optional<node_id> best;
+  const auto stay = choose_voters();
   for (const auto& v : voters_) {
     const auto* node = image_->node(v.node);
-    if (v.node == options_.self || node == nullptr || node->disk != v.disk || !node->takes_on()) continue;
-    const auto& w = nodes_.at(v.node);
-    if (node->orders.votes == voting::never || w.wants_to_stop || w.farewell || own_gone(w) ||
-        now_ - w.heard >= options_.silent_after)
+    if (v.node == options_.self || node == nullptr || !node->takes_on() || std::ranges::find(stay, v) == stay.end())
       continue;
+    const auto& w = nodes_.at(v.node);
+    if (w.wants_to_stop || w.farewell || own_gone(w) || now_ - w.heard >= options_.silent_after) continue;
     if (!best || w.applied > nodes_.at(*best).applied) best = v.node;
   }
   return best;

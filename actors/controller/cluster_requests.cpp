@@ -241,7 +241,8 @@ result<void> cluster_controller::may_go(const metadata_image& image, node_id id)
       ++able;
     }
   }
-  const auto size = voters_.size() - (voters_.size() % 2 == 0 ? 1 : 0);
+  const auto odd = voters_.size() - (voters_.size() % 2 == 0 ? 1 : 0);
+  const auto size = std::min(odd, static_cast<std::size_t>(image.voter_count));
   const auto come = std::min(able, size - std::min(size, stay));
   if (stay + come < size)
     return {errc::not_enough_replicas, named(id) + " is one of " + std::to_string(size) +

@@ -289,6 +289,29 @@ TEST(VotersByName, AControllerThatIsToVoteNoMoreHandsOverFirst) {
   EXPECT_EQ(c.voters, voters(c, {2, 3, 4}));
 }
 
+TEST(VotersByName, TheOnlyVoterHandsOverToTheOneThatReplacesIt) {
+  cluster c;
+  c.join_all(2);
+  c.take(c.core.voters_are(c.now, voters(c, {1})));
+  EXPECT_TRUE(ask(c, set_voting{node_id{1}, voting::never}).ok());
+  EXPECT_EQ(c.voters, voters(c, {2}));
+  EXPECT_TRUE(c.handed_to.empty());
+  c.take(c.core.voters_are(c.now, voters(c, {1, 2})));
+  EXPECT_EQ(c.voters, voters(c, {1, 2}));  // not without us before it leads
+  EXPECT_EQ(c.handed_to, ids({2}));
+}
+
+// Two that both are to go would hand over to each other for as long as the others have not come.
+TEST(VotersByName, NobodyHandsOverToOneThatGoesAsWell) {
+  cluster c;
+  c.join_all(5);
+  c.take(c.core.voters_are(c.now, voters(c, {1, 2, 3})));
+  for (int id : {4, 5}) EXPECT_TRUE(ask(c, set_voting{node_id{id}, voting::always}).ok());
+  EXPECT_TRUE(c.handed_to.empty());
+  EXPECT_TRUE(ask(c, set_voting{node_id{2}, voting::always}).ok());
+  EXPECT_EQ(c.handed_to, ids({2}));
+}
+
 TEST(VotersByName, ANodeThatWasRemovedIsWantedForNothing) {
   cluster c;
   c.join_all(4);
