@@ -345,7 +345,7 @@ std::vector<cluster_controller::voter> cluster_controller::choose_voters() const
     const auto* node = image_->node(v.node);
     return node == nullptr ? std::string{} : node->rack;
   };
-  while (wanted.size() < goal) {
+  while (wanted.size() < goal && !able.empty()) {
     // Who is drained is about to be taken down, likely.
     const auto less_fit = [&](const voter& v) {
       const auto in_rack = std::ranges::count_if(wanted, [&](const voter& w) { return rack_of(w) == rack_of(v); });
@@ -390,7 +390,7 @@ void cluster_controller::say_voters(effects& out) {
     std::ranges::sort(wanted);
   }
   // Also when nothing is to change: a set without us may have been asked for when nobody could follow us yet.
-  if ((wanted == voters_ && !stays) || wanted == voters_said_) return;
+  if (wanted.empty() || (wanted == voters_ && !stays) || wanted == voters_said_) return;
   voters_said_ = wanted;
   out.push_back(want_voters{std::move(wanted)});
 }

@@ -34,6 +34,13 @@ bool another_takes_on(const metadata_image& image, node_id but) {
       image.nodes, [&](const auto& n) { return n.first != but && n.second.takes_on() && n.second.weight > 0; });
 }
 
+bool another_may_vote(const metadata_image& image, node_id but) {
+  return std::ranges::any_of(image.nodes, [&](const auto& n) {
+    return n.first != but && member(image, n.first) != nullptr && !n.second.leaving &&
+           n.second.orders.votes != voting::never;
+  });
+}
+
 std::vector<node_id> voters_by_name(const metadata_image& image) {
   std::vector<node_id> ids;
   for (const auto& [id, node] : image.nodes)
@@ -179,6 +186,8 @@ result<void> cluster_controller::decide(draft& d, const remove_node& r) {
     return r.undo ? result<void>{errc::invalid_request, "the node is neither drained nor leaving"} : result<void>{};
   if (!r.undo && !another_takes_on(d.image(), r.node))
     return {errc::not_enough_replicas, "no other node would be left to take over"};
+  if (!r.undo && !another_may_vote(d.image(), r.node))
+    return {errc::not_enough_replicas, "no other node would be left that may vote in the quorum"};
   auto state = node->state;
   if (state != node_state::fenced) state = r.undo ? node_state::active : node_state::draining;
   drained_.erase(r.node);

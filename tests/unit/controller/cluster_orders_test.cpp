@@ -301,6 +301,20 @@ TEST(VotersByName, TheOnlyVoterHandsOverToTheOneThatReplacesIt) {
   EXPECT_EQ(c.handed_to, ids({2}));
 }
 
+TEST(VotersByName, TheLastThatMayVoteStays) {
+  cluster c;
+  c.join_all(2);
+  c.take(c.core.voters_are(c.now, voters(c, {1})));
+  EXPECT_TRUE(ask(c, set_voting{node_id{2}, voting::never}).ok());
+  EXPECT_EQ(ask(c, remove_node{node_id{1}}).code(), errc::not_enough_replicas);
+  EXPECT_EQ(ask(c, set_voting{node_id{1}, voting::never}).code(), errc::not_enough_replicas);
+  // Also where it could not be known before: a wish of a node that does not vote yet.
+  c.join(3);
+  EXPECT_TRUE(ask(c, set_voting{node_id{3}, voting::never}).ok());
+  c.run(1s);
+  EXPECT_FALSE(c.voters.has_value());
+}
+
 // Two that both are to go would hand over to each other for as long as the others have not come.
 TEST(VotersByName, NobodyHandsOverToOneThatGoesAsWell) {
   cluster c;
