@@ -21,6 +21,7 @@ struct MetadataRecord {
     nodeChanged @9 :NodeChanged;
     shardsChanged @10 :ShardsChanged;
     votersWanted @11 :Int32;
+    nodeOrdered @12 :NodeOrdered;
   }
 }
 
@@ -59,6 +60,13 @@ struct NodeChanged {
   state @1 :UInt8;     # as Node.state
   leaving @2 :Bool;
   diskFull @3 :UInt8;  # 0 as before, 1 no, 2 yes
+}
+
+# What the operator wants of a node, until the next such record or its removal. Snapshots have it behind the node.
+struct NodeOrdered {
+  id @0 :Int32;
+  drained @1 :Bool;
+  votes @2 :UInt8;  # 0 as the controller chooses, 1 always, 2 never
 }
 
 struct Replica {

@@ -228,6 +228,8 @@ struct ControllerRequest {
     electPreferred @7 :List(PartitionRef);
     removeNode @8 :RemoveNode;
     wantVoterCount @9 :Int32;
+    drainNode @10 :Int32;
+    setVoting @11 :SetVoting;
   }
 }
 
@@ -290,6 +292,11 @@ struct Reassignment {
 struct RemoveNode {
   node @0 :Int32;
   undo @1 :Bool;
+}
+
+struct SetVoting {
+  node @0 :Int32;
+  how @1 :UInt8;  # as NodeOrdered.votes in metadata.capnp
 }
 
 struct Decision {

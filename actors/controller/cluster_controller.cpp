@@ -17,7 +17,7 @@ cluster_controller::effects cluster_controller::elected(instant now, std::shared
   now_ = elected_at_ = last_tick_ = now;
   balance_at_ = now + options_.balance_every;
   next_moves_at_ = now + options_.shard_settle;
-  drain_moves_at_ = now;
+  drain_moves_at_ = hand_over_again_at_ = now;
   no_op_ = no_op;
   image_ = std::move(image);
   watch_all(holds(rule::new_controller_heard_all) ? now : now - options_.deaf_after);
@@ -41,6 +41,10 @@ cluster_controller::effects cluster_controller::deposed() {
 
 void cluster_controller::handing_over() {
   handing_over_ = true;
+}
+
+void cluster_controller::leads_on() {
+  handing_over_ = false;
 }
 
 void cluster_controller::quorum_heard(instant sent) {
@@ -172,6 +176,7 @@ void cluster_controller::drive(instant now, effects& out) {
     conclude(std::move(b), proposal_outcome::done, out);
   }
   say_voters(out);
+  step_aside(now, out);
 }
 
 void cluster_controller::serve_waiting(draft& d, batch& b, instant now) {

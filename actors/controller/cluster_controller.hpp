@@ -111,20 +111,33 @@ public:
     std::vector<partition_ref> items;
   };
   /// Takes a node out of the cluster: leaderships, shards and replicas move away, then it is removed. `undo`: it stays
-  /// after all. Errors: invalid_request (no such node, or none to undo), not_enough_replicas (no other node would be
-  /// left).
+  /// after all, and if it was drained, it is that no more. Errors: invalid_request (no such node, or nothing to undo),
+  /// not_enough_replicas (no other node would be left).
   struct remove_node {
     node_id node;
     bool undo{false};
   };
-  /// 1, 3 or 5. Error: invalid_request.
+  /// Leaderships, shards and the controller move away from the node, and nothing comes to it until that is undone.
+  /// Errors: invalid_request (no such node, or it is leaving), not_enough_replicas (no other node would be left).
+  struct drain_node {
+    node_id node;
+  };
+  /// Who votes by name: `always` takes the place of one whom the controller chose, `never` is replaced. Errors:
+  /// invalid_request (no such node, it is so already, cannot vote now, or all places are taken by name),
+  /// not_enough_replicas (nobody can take its place, or too few of the voters that would be left live), busy (a new
+  /// controller does not know yet who votes).
+  struct set_voting {
+    node_id node;
+    voting how{voting::automatic};
+  };
+  /// 1, 3 or 5. Error: invalid_request (another number, or more vote by name).
   struct want_voter_count {
     std::int32_t count{3};
   };
   using request = std::variant<create_topics, delete_topics, create_partitions, alter_configs, reserve_producer_ids,
-                               reassign, elect_preferred, remove_node, want_voter_count>;
+                               reassign, elect_preferred, remove_node, want_voter_count, drain_node, set_voting>;
   /// What the outcome of a request is, by its kind: `decisions` for topics, `first` of the reserved ids, `items` for
-  /// the rest (remove_node and want_voter_count: one).
+  /// the rest (of one node, and want_voter_count: one).
   struct outcome {
     std::vector<decision> decisions;
     std::optional<producer_id> first;
@@ -154,6 +167,11 @@ public:
   struct want_voters {
     std::vector<voter> voters;  ///< sorted
   };
+  /// Have that voter lead the quorum: this node gives away what it has, or is to vote no more. Nothing is granted or
+  /// proposed from now on, until `leads_on`.
+  struct hand_over {
+    node_id to;
+  };
   /// Stop serving this shard, write what has to be written, then say `shard_released`.
   struct release_shard {
     life owner;
@@ -179,7 +197,7 @@ public:
     node_id node{-1};
     std::optional<partition_ref> where;
   };
-  using effect = std::variant<propose, answer, want_voters, release_shard, noted>;
+  using effect = std::variant<propose, answer, want_voters, hand_over, release_shard, noted>;
   using effects = std::vector<effect>;
 
   cluster_controller(options, controller topics);
@@ -190,8 +208,10 @@ public:
   effects elected(instant now, std::shared_ptr<const metadata_image>, meta_offset no_op);
   /// It leads no more. Everything that waits is answered.
   effects deposed();
-  /// It gives the leadership away: from now on no grants and no proposals, until `elected`.
+  /// It gives the leadership away: from now on no grants and no proposals, until `elected` or `leads_on`.
   void handing_over();
+  /// Nothing came of it: nobody was told to take over.
+  void leads_on();
   /// The newest round of heartbeats of the quorum that a majority answered was sent then.
   void quorum_heard(instant sent);
   /// What the quorum's voters are now, caught up or not.
@@ -298,7 +318,10 @@ private:
   void drain(draft&, batch&);
   void remove_empty(draft&, batch&, const std::set<node_id>& holding);
   bool unreachable(const metadata_image&, node_id) const;
+  std::vector<voter> choose_voters() const;
   void say_voters(effects&);
+  std::optional<node_id> successor() const;
+  void step_aside(instant now, effects&);
 
   // cluster_partitions.cpp: leaders, ISRs, replica plans
   partition_plan::facts facts_of(const metadata_image&, const topic&) const;
@@ -316,6 +339,9 @@ private:
   result<void> decide(draft&, const reassign::item&);
   result<void> decide(draft&, const partition_ref&);
   result<void> decide(draft&, const remove_node&);
+  result<void> decide(draft&, const drain_node&);
+  result<void> decide(draft&, const set_voting&);
+  result<void> may_go(const metadata_image&, node_id voter) const;
 
   // cluster_shards.cpp
   std::vector<node_info> place_for_shards(const metadata_image&) const;
@@ -329,6 +355,7 @@ private:
   static constexpr std::size_t internal_replicas = 3;
   static constexpr ms release_every{1000};
   static constexpr ms look_every{200};
+  static constexpr ms hand_over_every{5000};  ///< whoever does not take over lets us work in between
 
   options options_;
   controller topics_;
@@ -365,6 +392,9 @@ private:
 
   std::vector<voter> voters_;
   std::optional<std::vector<voter>> voters_said_;
+  bool votes_on_{true};         ///< this node is to be a voter further on
+  bool gave_away_{false};       ///< this node has nothing left that another could take
+  instant hand_over_again_at_;  ///< not before
 };
 
 }  // namespace troupe

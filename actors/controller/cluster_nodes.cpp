@@ -76,7 +76,9 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
       said.granted = true;
       granted_[h.from] = now;
     }
-    said.may_stop = !node->serves() || drained_.contains(node->id);
+    // Who leads the quorum gives that away, too, and then asks its successor; once, if nothing comes of it.
+    const bool hands_over = node->id == options_.self && successor() && (handing_over_ || now >= hand_over_again_at_);
+    said.may_stop = !node->serves() || (drained_.contains(node->id) && !hands_over);
     said.clocks = clocks(now);
   }
   out.push_back(answer{from, said});
@@ -356,19 +358,21 @@ cluster_controller::effects cluster_controller::voters_are(instant now, std::vec
 }
 
 /// 3 as soon as there are three nodes, 5 when asked for; never an even number for long: it stands no more failures than
-/// the odd one below.
-void cluster_controller::say_voters(effects& out) {
-  if (voters_.empty()) return;
+/// the odd one below. Who votes by name has a place before those who are chosen, who does not by name never has one.
+std::vector<cluster_controller::voter> cluster_controller::choose_voters() const {
   std::vector<voter> wanted, able;
+  const auto by_name = [](const node_info* node) { return node != nullptr && node->orders.votes == voting::always; };
+  const auto goes = [](const node_info& node) { return node.leaving || node.orders.votes == voting::never; };
   for (const auto& v : voters_) {
     const auto* node = image_->node(v.node);
-    if (node == nullptr || (!node->leaving && node->state != node_state::removed && node->disk == v.disk))
+    if (node == nullptr || (!goes(*node) && node->state != node_state::removed && node->disk == v.disk))
       wanted.push_back(v);
   }
   const auto votes = [&](node_id id) { return std::ranges::find(wanted, id, &voter::node) != wanted.end(); };
-  for (const auto& [id, node] : image_->nodes)
-    if (node.state == node_state::active && !node.leaving && !node.disk.is_nil() && !votes(id))
-      able.push_back({id, node.disk});
+  for (const auto& [id, node] : image_->nodes) {
+    if (node.state != node_state::active || goes(node) || node.disk.is_nil() || votes(id)) continue;
+    (by_name(&node) ? wanted : able).push_back({id, node.disk});
+  }
 
   const auto odd = [&](std::size_t nodes) -> std::size_t {
     const auto most = std::min(nodes, static_cast<std::size_t>(image_->voter_count));
@@ -379,22 +383,24 @@ void cluster_controller::say_voters(effects& out) {
     const auto* node = image_->node(v.node);
     return node == nullptr ? std::string{} : node->rack;
   };
-  while (wanted.size() < goal) {
-    const auto in_rack = [&](const voter& v) {
-      return std::ranges::count_if(wanted, [&](const voter& w) { return rack_of(w) == rack_of(v); });
+  while (wanted.size() < goal && !able.empty()) {
+    // Who is drained is about to be taken down, likely.
+    const auto less_fit = [&](const voter& v) {
+      const auto in_rack = std::ranges::count_if(wanted, [&](const voter& w) { return rack_of(w) == rack_of(v); });
+      return std::pair{image_->node(v.node)->orders.drained, in_rack};
     };
-    const auto next = std::ranges::min_element(able, {}, in_rack);
+    const auto next = std::ranges::min_element(able, {}, less_fit);
     wanted.push_back(*next);
     able.erase(next);
   }
   // Who is down now, or has a new disk and cannot come in yet, may be a voter again soon: the set does not shrink for
   // it.
   std::size_t expected = 0;
-  for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !node.leaving;
-  // Who leaves votes until somebody takes its place: with one of the others down, too few would be left.
+  for (const auto& [id, node] : image_->nodes) expected += node.state != node_state::removed && !goes(node);
+  // Who goes votes until somebody takes its place: with one of the others down, too few would be left.
   for (const auto& v : voters_) {
     const auto* node = image_->node(v.node);
-    if (wanted.size() < odd(expected) && node != nullptr && node->leaving && node->serves() && node->disk == v.disk)
+    if (wanted.size() < odd(expected) && node != nullptr && goes(*node) && node->serves() && node->disk == v.disk)
       wanted.push_back(v);
   }
   std::ranges::sort(wanted);
@@ -402,13 +408,59 @@ void cluster_controller::say_voters(effects& out) {
     // Those that are down first: a set without a majority of living ones could not be reached, or not be left again.
     const auto spare = [&](const voter& v) {
       const auto* node = image_->node(v.node);
-      return v.node == options_.self ? 0 : node != nullptr && node->serves() ? 1 : 2;
+      if (by_name(node)) return 0;
+      return v.node == options_.self ? 1 : node != nullptr && node->serves() ? 2 : 3;
     };
     wanted.erase(std::next(std::ranges::max_element(wanted.rbegin(), wanted.rend(), {}, spare)).base());
   }
-  if (wanted == voters_ || wanted == voters_said_) return;
+  return wanted;
+}
+
+void cluster_controller::say_voters(effects& out) {
+  if (voters_.empty()) return;
+  auto wanted = choose_voters();
+  const auto ours = [this](const voter& v) { return v.node == options_.self; };
+  votes_on_ = std::ranges::any_of(wanted, ours) || std::ranges::none_of(voters_, ours);
+  // A quorum that loses its leader has to miss it first. We stay until somebody else leads.
+  const bool stays = !votes_on_ && successor();
+  if (stays) {
+    wanted.push_back(*std::ranges::find_if(voters_, ours));
+    std::ranges::sort(wanted);
+  }
+  // Also when nothing is to change: a set without us may have been asked for when nobody could follow us yet.
+  if (wanted.empty() || (wanted == voters_ && !stays) || wanted == voters_said_) return;
   voters_said_ = wanted;
   out.push_back(want_voters{std::move(wanted)});
+}
+
+// -- the quorum's leadership ------------------------------------------------------------------------------
+
+/// Another voter that could lead the quorum at once, and is not about to go itself; the one with the newest metadata.
+std::optional<node_id> cluster_controller::successor() const {
+  std::optional<node_id> best;
+  const auto stay = choose_voters();
+  for (const auto& v : voters_) {
+    const auto* node = image_->node(v.node);
+    if (v.node == options_.self || node == nullptr || !node->takes_on() || std::ranges::find(stay, v) == stay.end())
+      continue;
+    const auto& w = nodes_.at(v.node);
+    if (w.wants_to_stop || w.farewell || own_gone(w) || now_ - w.heard >= options_.silent_after) continue;
+    if (!best || w.applied > nodes_.at(*best).applied) best = v.node;
+  }
+  return best;
+}
+
+/// A controller that gives away what it has is needed for that; then it goes as well.
+void cluster_controller::step_aside(instant now, effects& out) {
+  if (in_flight_ || now < hand_over_again_at_) return;
+  const auto* self = image_->node(options_.self);
+  const bool given_away = self != nullptr && self->gives_away() && gave_away_;
+  if (!given_away && votes_on_) return;
+  const auto to = successor();
+  if (!to) return;
+  hand_over_again_at_ = now + hand_over_every;
+  handing_over_ = true;
+  out.push_back(hand_over{*to});
 }
 
 }  // namespace troupe

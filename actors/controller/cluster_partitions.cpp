@@ -14,7 +14,7 @@ partition_plan::facts cluster_controller::facts_of(const metadata_image& image, 
             const auto* node = image.node(id);
             if (node == nullptr || !node->serves() || fencing_.contains(id)) return facts::standing::unable;
             const bool full = node->disk_full && holds(rule::full_disk_leads_last);
-            const bool avoided = node->state == node_state::draining || node->leaving || full || unreachable(image, id);
+            const bool avoided = node->gives_away() || full || unreachable(image, id);
             return avoided ? facts::standing::avoided : facts::standing::able;
           }};
 }
@@ -73,8 +73,8 @@ std::optional<cluster_controller::reply> cluster_controller::judge(draft& d, con
 
 bool cluster_controller::draining(const metadata_image& image) const {
   return std::ranges::any_of(image.nodes, [&](const auto& n) {
-    return n.second.state == node_state::draining || (n.second.leaving && n.second.state != node_state::removed) ||
-           n.second.disk_full || unreachable(image, n.first);
+    return n.second.gives_away() || (n.second.leaving && n.second.state != node_state::removed) || n.second.disk_full ||
+           unreachable(image, n.first);
   });
 }
 
@@ -168,7 +168,7 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
     balance_leaders(d);
   }
   if ((!look_again_ && now < look_at_) || full(d)) return;
-  look_again_ = false;
+  look_again_ = gave_away_ = false;
   look_at_ = instant::max();
 
   std::optional<replica_plan> planner;
@@ -244,13 +244,15 @@ void cluster_controller::keep_partitions(draft& d, batch& b, instant now) {
     }
   const bool lone = place_for_shards(*image).empty();
   for (const auto& [id, node] : image->nodes) {
+    if (!node.gives_away()) continue;
+    const bool moves = moving.contains(id) && !lone;
+    if (id == options_.self) gave_away_ = !moves;
+    if (node.leaving || moves) look_at_ = std::min(look_at_, now + look_every);
     if (node.state != node_state::draining) continue;
-    if (node.leaving || (moving.contains(id) && !lone)) {
+    if (node.leaving || moves)
       drained_.erase(id);
-      look_at_ = std::min(look_at_, now + look_every);
-    } else {
+    else
       drained_.insert(id);
-    }
   }
   for (auto at = log_ends_.begin(); at != log_ends_.end();)
     at = d.partition(at->first) == nullptr ? log_ends_.erase(at) : std::next(at);
@@ -263,7 +265,7 @@ void cluster_controller::balance_leaders(draft& d) {
   std::map<node_id, std::int64_t> leads;
   std::int64_t all = 0;
   for (const auto& [id, node] : d.image().nodes)
-    if (node.state == node_state::active && !node.disk_full) leads[id] = 0;
+    if (node.takes_on() && !node.disk_full) leads[id] = 0;
   d.each_partition([&](const auto&, const partition_state& p, const topic&) {
     if (const auto at = leads.find(p.leader); at != leads.end()) ++at->second, ++all;
     return true;

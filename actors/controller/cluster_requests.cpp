@@ -7,6 +7,49 @@
 /// What operators and clients ask of the controller.
 namespace troupe {
 
+namespace {
+
+std::string named(node_id id) {
+  return "node " + std::to_string(id.value());
+}
+
+std::string listed(const std::vector<node_id>& ids) {
+  std::string text;
+  for (const auto id : ids) text += (text.empty() ? "" : ", ") + std::to_string(id.value());
+  return text;
+}
+
+/// nullptr: it is none, or none any more.
+const node_info* member(const metadata_image& image, node_id id) {
+  const auto* node = image.node(id);
+  return node == nullptr || node->state == node_state::removed ? nullptr : node;
+}
+
+error no_such_node(node_id id) {
+  return {errc::invalid_request, "there is no " + named(id)};
+}
+
+bool another_takes_on(const metadata_image& image, node_id but) {
+  return std::ranges::any_of(
+      image.nodes, [&](const auto& n) { return n.first != but && n.second.takes_on() && n.second.weight > 0; });
+}
+
+bool another_may_vote(const metadata_image& image, node_id but) {
+  return std::ranges::any_of(image.nodes, [&](const auto& n) {
+    return n.first != but && member(image, n.first) != nullptr && !n.second.leaving &&
+           n.second.orders.votes != voting::never;
+  });
+}
+
+std::vector<node_id> voters_by_name(const metadata_image& image) {
+  std::vector<node_id> ids;
+  for (const auto& [id, node] : image.nodes)
+    if (node.orders.votes == voting::always) ids.push_back(id);
+  return ids;
+}
+
+}  // namespace
+
 cluster_controller::reply cluster_controller::decide(draft& d, request& asked) {
   d.flush();
   const auto topics = [&](controller::plan plan) {
@@ -59,9 +102,14 @@ cluster_controller::reply cluster_controller::decide(draft& d, request& asked) {
           [&](const reassign& r) { return each(r.items); },
           [&](const elect_preferred& r) { return each(r.items); },
           [&](const remove_node& r) { return each(std::vector{r}); },
+          [&](const drain_node& r) { return each(std::vector{r}); },
+          [&](const set_voting& r) { return each(std::vector{r}); },
           [&](const want_voter_count& r) {
             if (r.count != 1 && r.count != 3 && r.count != 5)
               return items({{errc::invalid_request, "a quorum has 1, 3 or 5 voters"}});
+            if (const auto names = voters_by_name(d.image()); names.size() > static_cast<std::size_t>(r.count))
+              return items({{errc::invalid_request, "more than that vote by name: " + listed(names) +
+                                                        "; first leave the choice of some to the controller"}});
             if (r.count != d.image().voter_count) d.add(voters_wanted{r.count});
             return items({result<void>{}});
           },
@@ -92,8 +140,9 @@ result<void> cluster_controller::decide(draft& d, const reassign::item& item) {
     if (!distinct.insert(id).second)
       return {errc::invalid_assignment, "node " + std::to_string(id.value()) + " is named twice for one partition"};
     // Those that it has may be away for a while; a new one has to be there to copy.
-    if (node == nullptr || node->leaving || (node->state != node_state::active && !settled))
-      return {errc::invalid_assignment, "node " + std::to_string(id.value()) + " cannot take a replica now"};
+    if (node == nullptr || node->leaving || (!node->takes_on() && !settled))
+      return {errc::invalid_assignment, "node " + std::to_string(id.value()) + " cannot take a replica now" +
+                                            (node != nullptr && node->orders.drained ? ": it is drained" : "")};
   }
   auto moved = partition_plan::reassigned(*p, f, *item.target);
   moved = partition_plan::completed(moved, f);
@@ -118,20 +167,99 @@ result<void> cluster_controller::decide(draft& d, const partition_ref& where) {
   return {};
 }
 
+// -- one node ---------------------------------------------------------------------------------------------
+
 result<void> cluster_controller::decide(draft& d, const remove_node& r) {
-  const auto* node = d.image().node(r.node);
-  if (node == nullptr || node->state == node_state::removed)
-    return {errc::invalid_request, "there is no node " + std::to_string(r.node.value())};
+  const auto* node = member(d.image(), r.node);
+  if (node == nullptr) return no_such_node(r.node);
+  if (r.undo && node->orders.drained) {
+    // Its leaderships come back with the next passes, and the first of them need not be minutes away.
+    balance_at_ = std::min(balance_at_, now_ + options_.shard_settle);
+    auto orders = node->orders;
+    orders.drained = false;
+    const bool leaving = node->leaving;
+    d.add(node_ordered{r.node, orders});
+    if (!leaving) return {};
+    node = d.image().node(r.node);
+  }
   if (node->leaving != r.undo)
-    return r.undo ? result<void>{errc::invalid_request, "the node is not leaving"} : result<void>{};
-  if (!r.undo && std::ranges::none_of(d.image().nodes, [&](const auto& n) {
-        return n.first != r.node && n.second.state == node_state::active && !n.second.leaving && n.second.weight > 0;
-      }))
+    return r.undo ? result<void>{errc::invalid_request, "the node is neither drained nor leaving"} : result<void>{};
+  if (!r.undo && !another_takes_on(d.image(), r.node))
     return {errc::not_enough_replicas, "no other node would be left to take over"};
+  if (!r.undo && !another_may_vote(d.image(), r.node))
+    return {errc::not_enough_replicas, "no other node would be left that may vote in the quorum"};
   auto state = node->state;
   if (state != node_state::fenced) state = r.undo ? node_state::active : node_state::draining;
   drained_.erase(r.node);
   d.add(node_changed{r.node, state, !r.undo});
+  return {};
+}
+
+result<void> cluster_controller::decide(draft& d, const drain_node& r) {
+  const auto* node = member(d.image(), r.node);
+  if (node == nullptr) return no_such_node(r.node);
+  if (node->leaving) return {errc::invalid_request, named(r.node) + " is leaving, which takes everything from it"};
+  if (node->orders.drained) return {};
+  if (!another_takes_on(d.image(), r.node))
+    return {errc::not_enough_replicas, "no other node would be left to take over"};
+  auto orders = node->orders;
+  orders.drained = true;
+  d.add(node_ordered{r.node, orders});
+  return {};
+}
+
+result<void> cluster_controller::decide(draft& d, const set_voting& r) {
+  const auto* node = member(d.image(), r.node);
+  if (node == nullptr) return no_such_node(r.node);
+  const auto refuse = [&](const std::string& why) { return error{errc::invalid_request, named(r.node) + why}; };
+  if (node->orders.votes == r.how)
+    return refuse(r.how == voting::always  ? " votes by name already"
+                  : r.how == voting::never ? " is kept out of the quorum already"
+                                           : " votes or not as the controller chooses already");
+  if (r.how == voting::always) {
+    if (node->leaving) return refuse(" is leaving: undo that first");
+    if (node->state != node_state::active)
+      return refuse(" does not take part now: start it, or wait until it is active, and ask again");
+    if (const auto names = voters_by_name(d.image()); names.size() >= static_cast<std::size_t>(d.image().voter_count))
+      return refuse(" finds all " + std::to_string(d.image().voter_count) + " places taken by name: " + listed(names) +
+                    "; ask for more voters, or let one of those go first");
+  }
+  if (r.how == voting::never)
+    if (auto can = may_go(d.image(), r.node); !can) return can;
+  auto orders = node->orders;
+  orders.votes = r.how;
+  d.add(node_ordered{r.node, orders});
+  return {};
+}
+
+/// Without that voter the quorum is as large as before, and most of it lives.
+result<void> cluster_controller::may_go(const metadata_image& image, node_id id) const {
+  if (voters_.empty()) return {errc::busy, "the controller is new and does not know yet who votes"};
+  if (std::ranges::find(voters_, id, &voter::node) == voters_.end()) return {};
+  std::size_t stay = 0, live = 0, able = 0;
+  for (const auto& [other, node] : image.nodes) {
+    if (other == id || node.state == node_state::removed || node.leaving || node.orders.votes == voting::never)
+      continue;
+    const auto at = nodes_.find(other);
+    const bool lives = node.state == node_state::active && at != nodes_.end() && !own_gone(at->second) &&
+                       now_ - at->second.heard < options_.silent_after;
+    if (std::ranges::find(voters_, voter{other, node.disk}) != voters_.end()) {
+      ++stay;
+      live += lives ? 1 : 0;
+    } else if (lives) {
+      ++able;
+    }
+  }
+  const auto odd = voters_.size() - (voters_.size() % 2 == 0 ? 1 : 0);
+  const auto size = std::min(odd, static_cast<std::size_t>(image.voter_count));
+  const auto come = std::min(able, size - std::min(size, stay));
+  if (stay + come < size)
+    return {errc::not_enough_replicas, named(id) + " is one of " + std::to_string(size) +
+                                           " voters, and no other node can take its place: start or add one, or ask "
+                                           "for fewer voters"};
+  if ((live + come) * 2 <= size)
+    return {errc::not_enough_replicas, "of the " + std::to_string(size) + " voters without " + named(id) + " only " +
+                                           std::to_string(live + come) + " would live: bring the others back first"};
   return {};
 }
 

@@ -22,11 +22,12 @@ node_id place_one(const std::string& kind, const std::vector<shard_state>& shard
 }  // namespace
 
 std::vector<node_info> cluster_controller::place_for_shards(const metadata_image& image) const {
-  std::vector<node_info> nodes;
+  std::vector<node_info> nodes, drained;
   for (const auto& [id, node] : image.nodes)
     if (node.state == node_state::active && !node.leaving && node.weight > 0 && !fencing_.contains(id))
-      nodes.push_back(node);
-  return nodes;
+      (node.orders.drained ? drained : nodes).push_back(node);
+  // Better there than nowhere.
+  return nodes.empty() ? drained : nodes;
 }
 
 bool cluster_controller::lease_over(const life& l, instant now) const {
@@ -174,9 +175,8 @@ void cluster_controller::move_shards(draft& d, batch& b, instant now, effects& o
     shard_owners_ = std::move(owners);
     next_moves_at_ = now + options_.shard_settle;
   }
-  const bool drains = now >= drain_moves_at_ && std::ranges::any_of(image.nodes, [](const auto& n) {
-                        return n.second.state == node_state::draining;
-                      });
+  const bool drains =
+      now >= drain_moves_at_ && std::ranges::any_of(image.nodes, [](const auto& n) { return n.second.gives_away(); });
   const bool settled = now >= next_moves_at_;
   if (!moves_.empty() || nodes.empty() || (!drains && !settled)) return;
   for (const auto& [kind, shards] : image.shards) {
@@ -187,7 +187,7 @@ void cluster_controller::move_shards(draft& d, batch& b, instant now, effects& o
       const auto& s = shards[i];
       const auto* owner = image.node(s.owner);
       if (wanted[i] == s.owner || owner == nullptr || !owner->serves() || !s.active) continue;
-      if (!settled && owner->state != node_state::draining) continue;
+      if (!settled && !owner->gives_away()) continue;
       if (!holds(rule::handoff_stops_first)) {
         d.set(kind, i, {wanted[i], s.epoch + 1, true, {}, {}});
         continue;

@@ -54,6 +54,9 @@ result<void> check_assignments(const metadata_image& image, const seats& assignm
       const auto* info = image.node(node);
       if (info == nullptr || info->state == node_state::removed || info->leaving)
         return {errc::invalid_assignment, "there is no node " + std::to_string(node.value())};
+      if (info->orders.drained)
+        return {errc::invalid_assignment,
+                "node " + std::to_string(node.value()) + " is drained and gets no replicas until that is undone"};
       if (!distinct.insert(node).second)
         return {errc::invalid_assignment, "node " + std::to_string(node.value()) + " is named twice for one partition"};
     }

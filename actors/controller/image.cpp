@@ -88,6 +88,8 @@ public:
     add(n.disk_full);
     add(n.since);
     add(n.last_taken);
+    add(n.orders.drained);
+    add(n.orders.votes);
   }
   std::uint64_t value() const { return state_; }
 
@@ -172,6 +174,7 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                      info.since = at;
                      const auto* former = node(info.id);
                      info.last_taken = former ? former->last_taken : meta_offset{-1};
+                     info.orders = former ? former->orders : node_orders{};
                    }
                    nodes[info.id] = std::move(info);
                  },
@@ -251,6 +254,12 @@ void metadata_image::take(meta_offset at, const metadata_record& record) {
                    node.state = r.state;
                    node.leaving = r.leaving;
                    node.disk_full = r.disk_full.value_or(node.disk_full);
+                   if (r.state == node_state::removed) node.orders = {};
+                 },
+                 [&](const node_ordered& r) {
+                   const auto known = nodes.find(r.id);
+                   TROUPE_CHECK(known != nodes.end() && known->second.state != node_state::removed);
+                   known->second.orders = r.orders;
                  },
                  [&](const shards_changed& r) {
                    auto& of_kind = shards[r.kind];
@@ -312,7 +321,10 @@ std::vector<metadata_record> metadata_image::snapshot() const {
   std::vector<metadata_record> records;
   records.reserve(2 + nodes.size() + topics.size() + retired_epochs.size());
   if (!cluster_id.empty()) records.emplace_back(cluster_formed{cluster_id});
-  for (const auto& [id, node] : nodes) records.emplace_back(node_registered{node});
+  for (const auto& [id, node] : nodes) {
+    records.emplace_back(node_registered{node});
+    if (node.orders != node_orders{}) records.emplace_back(node_ordered{id, node.orders});
+  }
   for (const auto& [name, t] : topics)
     records.emplace_back(topic_created{t->id, t->name, t->internal, t->partitions, t->overrides});
   if (next_producer_id > 0) records.emplace_back(producer_ids_reserved{next_producer_id});

@@ -87,6 +87,19 @@ struct topic {
 /// The numbers stand in records.
 enum class node_state : std::uint8_t { active = 0, fenced = 1, draining = 2, removed = 3 };
 
+/// Whether a node votes in the metadata quorum: the controller chooses, or its operator has. The numbers stand in
+/// records.
+enum class voting : std::uint8_t { automatic = 0, always = 1, never = 2 };
+
+/// What its operator wants of a node that stays in the cluster. Outlives fencing and restarts, but not removal.
+struct node_orders {
+  /// It is to lead and own nothing and gets no further replicas. Those that it has stay and follow, so that it can be
+  /// taken down at any time and nothing has to be copied for it.
+  bool drained{false};
+  voting votes{voting::automatic};
+  friend bool operator==(const node_orders&, const node_orders&) = default;
+};
+
 struct node_info {
   node_id id;
   std::int64_t node_epoch{0};  ///< in a record, -1 stands for the record's own offset
@@ -104,8 +117,13 @@ struct node_info {
   // What the image itself keeps, whatever a record says (but for a snapshot's):
   meta_offset since{-1};       ///< of the record that gave it this life or state
   meta_offset last_taken{-1};  ///< of the newest record that took a leadership or shard from it
+  node_orders orders;
 
   bool serves() const { return state == node_state::active || state == node_state::draining; }
+  /// May be given leaderships, shards, replicas.
+  bool takes_on() const { return state == node_state::active && !leaving && !orders.drained; }
+  /// What it leads and owns is to go elsewhere.
+  bool gives_away() const { return serves() && !takes_on(); }
   friend bool operator==(const node_info&, const node_info&) = default;
 };
 
@@ -171,6 +189,11 @@ struct node_changed {
   bool leaving{false};
   std::optional<bool> disk_full;  ///< nothing: as before
 };
+/// From now on its operator wants this of the node. In a snapshot, only of those of whom anything is wanted.
+struct node_ordered {
+  node_id id;
+  node_orders orders;
+};
 /// Shards as they are from now on; the first record of a kind says how many there are.
 struct shards_changed {
   struct change {
@@ -187,9 +210,9 @@ struct voters_wanted {
   std::int32_t count{3};
 };
 
-using metadata_record =
-    std::variant<cluster_formed, node_registered, topic_created, topic_deleted, partitions_added, topic_configured,
-                 producer_ids_reserved, epoch_retired, partitions_changed, node_changed, shards_changed, voters_wanted>;
+using metadata_record = std::variant<cluster_formed, node_registered, topic_created, topic_deleted, partitions_added,
+                                     topic_configured, producer_ids_reserved, epoch_retired, partitions_changed,
+                                     node_changed, shards_changed, voters_wanted, node_ordered>;
 
 /// The topic that a record makes. Error invalid_config: it has a setting that this version does not understand.
 result<std::shared_ptr<const topic>> topic_of(const topic_created&);

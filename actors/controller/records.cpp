@@ -190,6 +190,12 @@ struct writer {
     out.setLeaving(r.leaving);
     if (r.disk_full) out.setDiskFull(*r.disk_full ? 2 : 1);
   }
+  void operator()(const node_ordered& r) {
+    auto out = to.initNodeOrdered();
+    out.setId(r.id.value());
+    out.setDrained(r.orders.drained);
+    out.setVotes(static_cast<std::uint8_t>(r.orders.votes));
+  }
   void operator()(const shards_changed& r) {
     auto out = to.initShardsChanged();
     out.setKind(text_of(r.kind));
@@ -273,6 +279,12 @@ result<metadata_record> read(schema::MetadataRecord::Reader from) {
     }
     case schema::MetadataRecord::VOTERS_WANTED:
       return metadata_record{voters_wanted{from.getVotersWanted()}};
+    case schema::MetadataRecord::NODE_ORDERED: {
+      auto in = from.getNodeOrdered();
+      if (in.getVotes() > static_cast<std::uint8_t>(voting::never))
+        return {errc::malformed, "metadata record with voting " + std::to_string(in.getVotes())};
+      return metadata_record{node_ordered{node_id{in.getId()}, {in.getDrained(), static_cast<voting>(in.getVotes())}}};
+    }
   }
   return {errc::malformed, "metadata record of kind " + std::to_string(static_cast<unsigned>(from.which())) +
                                ", which this version does not know: a newer one wrote it"};

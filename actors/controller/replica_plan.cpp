@@ -9,7 +9,7 @@ namespace troupe {
 
 replica_plan::replica_plan(const metadata_image& image) : image_{image} {
   for (const auto& [id, node] : image.nodes)
-    if (node.state == node_state::active && !node.leaving && node.weight > 0) nodes_[id] = {&node};
+    if (node.takes_on() && node.weight > 0) nodes_[id] = {&node};
   for (const auto& [name, t] : image.topics)
     for (const auto& p : t->partitions)
       for (std::size_t r = 0; r < p.replicas.size(); ++r) add(p.replicas[r].node, r == 0);

@@ -91,10 +91,10 @@ constexpr std::uint64_t metadata_map_bytes = 4ull << 30;
 constexpr std::int64_t producer_id_block = 1000;
 
 std::string_view name_of(const metadata_record& record) {
-  constexpr std::string_view names[] = {"cluster_formed",        "node_registered",  "topic_created",
-                                        "topic_deleted",         "partitions_added", "topic_configured",
-                                        "producer_ids_reserved", "epoch_retired",    "partitions_changed",
-                                        "node_changed",          "shards_changed",   "voters_wanted"};
+  constexpr std::string_view names[] = {
+      "cluster_formed",   "node_registered",       "topic_created", "topic_deleted",      "partitions_added",
+      "topic_configured", "producer_ids_reserved", "epoch_retired", "partitions_changed", "node_changed",
+      "shards_changed",   "voters_wanted",         "node_ordered"};
   static_assert(std::size(names) == std::variant_size_v<metadata_record>);
   return names[record.index()];
 }
@@ -102,6 +102,11 @@ std::string_view name_of(const metadata_record& record) {
 std::string_view name_of(node_state state) {
   constexpr std::string_view names[] = {"active", "fenced", "draining", "removed"};
   return names[static_cast<std::size_t>(state)];
+}
+
+std::string_view name_of(voting votes) {
+  constexpr std::string_view names[] = {"automatic", "always", "never"};
+  return names[static_cast<std::size_t>(votes)];
 }
 
 /// What the operator reads about a record, beside its name. `before`: the image that it changes.
@@ -122,6 +127,9 @@ void log_record(const metadata_record& record, const metadata_image& before) {
   if (const auto* r = std::get_if<node_changed>(&record))
     observe::log(level::info, "controller", event,
                  {{"node", r->id}, {"state", name_of(r->state)}, {"leaving", r->leaving ? 1 : 0}});
+  if (const auto* r = std::get_if<node_ordered>(&record))
+    observe::log(level::info, "controller", event,
+                 {{"node", r->id}, {"drained", r->orders.drained ? 1 : 0}, {"votes", name_of(r->orders.votes)}});
   if (const auto* r = std::get_if<topic_created>(&record))
     observe::log(level::info, "controller", event,
                  {{"topic", r->name}, {"id", r->id.text()}, {"partitions", r->partitions.size()}});

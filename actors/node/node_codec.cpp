@@ -324,6 +324,12 @@ void write(schema::ControllerRequest::Builder to, const controller_request& r) {
                    out.setUndo(n.undo);
                  },
                  [&](const controls::want_voter_count& w) { what.setWantVoterCount(w.count); },
+                 [&](const controls::drain_node& n) { what.setDrainNode(n.node.value()); },
+                 [&](const controls::set_voting& v) {
+                   auto out = what.initSetVoting();
+                   out.setNode(v.node.value());
+                   out.setHow(static_cast<std::uint8_t>(v.how));
+                 },
              },
              r.what);
 }
@@ -724,6 +730,13 @@ controls::request read(frame_reader& in, schema::ControllerRequest::What::Reader
     }
     case what::WANT_VOTER_COUNT:
       return controls::want_voter_count{from.getWantVoterCount()};
+    case what::DRAIN_NODE:
+      return controls::drain_node{node_id{from.getDrainNode()}};
+    case what::SET_VOTING: {
+      in.entered("set voting");
+      const auto r = from.getSetVoting();
+      return controls::set_voting{node_id{r.getNode()}, in.number("voting", r.getHow(), voting::never)};
+    }
   }
   in.unknown("kind", static_cast<unsigned>(from.which()));
   return controls::want_voter_count{};

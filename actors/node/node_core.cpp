@@ -71,10 +71,12 @@ node_core::effects node_core::tick(instant now) {
   perform(now, agent_.tick(now));
   if (ended_) return finish();
   if (raft_.leads()) {
-    if (const auto heard = raft_.majority_contact(now))
+    if (const auto heard = raft_.majority_contact(now)) {
       controller_.quorum_heard(*heard);
-    else
+      controller_.leads_on();
+    } else {
       controller_.handing_over();
+    }
   }
   perform(now, controller_.tick(now));
   tend_members(now);

@@ -176,6 +176,7 @@ void node_core::perform(instant now, cluster_controller::effects&& todo) {
                      deliver(to, std::move(e.what));
                    },
                    [&](cluster_controller::want_voters& e) { wanted_voters_ = std::move(e.voters); },
+                   [&](cluster_controller::hand_over& e) { perform(now, raft_.hand_over(now, e.to)); },
                    [&](cluster_controller::release_shard& e) {
                      say(e.owner.node, release_order{std::move(e.kind), e.shard, e.epoch});
                    },

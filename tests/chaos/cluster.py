@@ -223,8 +223,14 @@ class Node:
 
     def description(self, n):
         """What this node's /v1/cluster says of node `n`."""
-        with urllib.request.urlopen(f'http://{self.http}/v1/cluster', timeout=5) as answer:
-            return next(x for x in json.load(answer)['nodes'] if x['id'] == n)
+        return next(x for x in self.ask('cluster')['nodes'] if x['id'] == n)
+
+    def ask(self, path, what=None):
+        """What its door for operators answers: to a GET, or to a POST of `what`."""
+        request = urllib.request.Request(f'http://{self.http}/v1/{path}', None if what is None else json.dumps(what).encode(),
+                                         {'Content-Type': 'application/json'})
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return json.loads(answer.read())
 
     def tail(self):
         out = []

@@ -141,6 +141,12 @@ void checker::check_step(const partition_ref& where, const partition_state& befo
   if (gone && took && static_cast<int>(staying.size()) < troupe::min_in_sync(configured_min, after))
     broken("I13: a reassignment leaves " + named(where) + " with too few in sync");
 
+  for (const auto& r : after.replicas) {
+    const auto *was = nodes_before.node(r.node), *is = nodes_after.node(r.node);
+    if (!before.has_replica(r.node) && was && is && was->orders.drained && is->orders.drained)
+      broken("drained node " + number(r.node) + " gets a replica of " + named(where));
+  }
+
   const bool unclean = after.unclean_epoch > before.unclean_epoch;
   if (unclean) {
     ++seen_.unclean_elections;

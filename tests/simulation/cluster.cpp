@@ -336,10 +336,17 @@ bool cluster::ask(cluster_controller::request what, std::function<void(const clu
 std::string cluster::voters_wrong(const process& c) const {
   const auto& image = checker_.newest();
   int nodes = 0, voters = 0;
-  for (const auto& [id, node] : image.nodes) nodes += node.state == node_state::active && !node.leaving;
+  for (const auto& [id, node] : image.nodes)
+    nodes += node.state == node_state::active && !node.leaving && node.orders.votes != voting::never;
+  std::set<node_id> by_name;
+  for (const auto& [id, node] : image.nodes)
+    if (node.state == node_state::active && node.orders.votes == voting::always) by_name.insert(id);
   for (const auto& m : c.quorum().members()) {
     voters += m.voter;
     const auto* node = image.node(m.peer.node);
+    if (m.voter && node && node->orders.votes == voting::never)
+      return "node " + std::to_string(m.peer.node.value()) + " votes though it is not to";
+    if (m.voter) by_name.erase(m.peer.node);
     if (!node || node->disk != m.peer.disk)
       return "the quorum has a former disk of node " + std::to_string(m.peer.node.value());
     if (node->state == node_state::removed)
@@ -347,7 +354,32 @@ std::string cluster::voters_wrong(const process& c) const {
   }
   const auto most = std::min(nodes, image.voter_count);
   const int wanted = most >= 5 ? 5 : most >= 3 ? 3 : 1;
+  if (!by_name.empty() && wanted == image.voter_count)
+    return "node " + std::to_string(by_name.begin()->value()) + " does not vote though it is to";
   return voters == wanted ? "" : "there are " + std::to_string(voters) + " voters, not " + std::to_string(wanted);
+}
+
+/// Who is drained leads and owns nothing that another could.
+std::string cluster::drained_wrong(const process& c) const {
+  const auto& image = checker_.newest();
+  const auto drained = [&](node_id id) { return image.node(id) && image.node(id)->orders.drained; };
+  const auto takes_on = [&](node_id id) { return image.node(id) && image.node(id)->takes_on(); };
+  const auto text = [](node_id id) { return "node " + std::to_string(id.value()) + " is drained and "; };
+  for (const auto& [name, t] : image.topics)
+    for (const auto& p : t->partitions)
+      if (drained(p.leader) && std::any_of(p.isr.begin(), p.isr.end(), takes_on))
+        return text(p.leader) + "leads a partition of " + name;
+  if (std::none_of(image.nodes.begin(), image.nodes.end(), [](const auto& n) { return n.second.takes_on(); }))
+    return {};
+  for (const auto& [kind, shards] : image.shards)
+    for (const auto& s : shards)
+      if (drained(s.owner)) return text(s.owner) + "owns a shard of " + kind;
+  const auto& members = c.quorum().members();
+  if (drained(c.id()) && std::any_of(members.begin(), members.end(), [&](const raft_member& m) {
+        return m.voter && takes_on(m.peer.node) && image.node(m.peer.node)->orders.votes != voting::never;
+      }))
+    return text(c.id()) + "leads the quorum";
+  return {};
 }
 
 /// What is on its disk has a place in the metadata.
@@ -405,6 +437,7 @@ std::string cluster::unrest() {
     if (auto wrong = logs_wrong(*at(n)); !wrong.empty()) return wrong;
   }
   if (auto wrong = voters_wrong(*c); !wrong.empty()) return wrong;
+  if (auto wrong = drained_wrong(*c); !wrong.empty()) return wrong;
   for (const auto& where : partitions())
     if (auto text = unrest_of(where); !text.empty()) return text;
   if (auto text = unrest_of_entities(); !text.empty()) return text;

@@ -129,6 +129,7 @@ private:
   std::string unrest_of(const partition_ref&);
   std::string unrest_of_entities();
   void make_box(int node, bool founder);
+  std::string drained_wrong(const process& controller) const;
   std::string logs_wrong(const process&) const;
   std::string why_not_active(int node) const;
 

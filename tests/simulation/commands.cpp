@@ -93,6 +93,7 @@ std::string node_state_of(stage& s, int n) {
   static constexpr std::array names{"active", "fenced", "draining", "removed"};
   const auto* node = s.world().judge().newest().node(node_id{n});
   std::string text = node ? names[static_cast<std::size_t>(node->state)] : "unknown";
+  if (node && node->orders.drained) text += " drained";
   if (!s.world().runs(n)) return text + " (off)";
   return s.world().box(n).paused() ? text + " (paused)" : text;
 }
@@ -543,6 +544,18 @@ constexpr entry commands[] = {
     {"keep",
      [](words& w) -> action {
        return [n = w.node()](stage& s) { return s.ask(cluster_controller::remove_node{node_id{n}, true}); };
+     }},
+    {"drain",
+     [](words& w) -> action {
+       return [n = w.node()](stage& s) { return s.ask(cluster_controller::drain_node{node_id{n}}); };
+     }},
+    {"vote",
+     [](words& w) -> action {
+       const auto n = w.node();
+       const auto how = w.next("always, never or automatic");
+       if (how != "always" && how != "never" && how != "automatic") w.complain("always, never or automatic expected");
+       const auto votes = how == "always" ? voting::always : how == "never" ? voting::never : voting::automatic;
+       return [=](stage& s) { return s.ask(cluster_controller::set_voting{node_id{n}, votes}); };
      }},
     {"want voters",
      [](words& w) -> action {

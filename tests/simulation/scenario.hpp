@@ -39,7 +39,8 @@
 /// Disks, clocks    slow disk N 1s..4s    fail sync N    fail write N [after 40%]    fill disk N [but 6000]
 ///                  free disk N    drift N +9%    wall N -1h
 /// Requests         topic NAME REPLICAS... [setting=value]...    grow NAME REPLICAS...    config NAME setting=value...
-///                  reassign P REPLICAS    cancel P    elect P    remove N    keep N    want voters 5
+///                  reassign P REPLICAS    cancel P    elect P    remove N    drain N    keep N (neither)
+///                  want voters 5    vote N always|never|automatic
 ///                  They say nothing when they are granted.
 /// Clients          produce P 10 [acks=1] [to=N] [within=D] [producer=7 sequence=0]
 ///                  send P 10 ... (the same, not waited for)    answers [within=D]

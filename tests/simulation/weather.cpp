@@ -6,7 +6,7 @@
 
 namespace troupe::sim {
 
-const std::array<weather_maker::fault, 25> weather_maker::faults{{
+const std::array<weather_maker::fault, 27> weather_maker::faults{{
     {"kill", &weather_maker::kill},
     {"power", &weather_maker::power},
     {"power_many", &weather_maker::power_many},
@@ -32,6 +32,8 @@ const std::array<weather_maker::fault, 25> weather_maker::faults{{
     {"extra_topic", &weather_maker::extra_topic},
     {"join", &weather_maker::join},
     {"leave", &weather_maker::leave},
+    {"drain", &weather_maker::drain},
+    {"set_voting", &weather_maker::set_voting},
 }};
 
 /// A seed takes some of the faults and leaves the rest, so that combinations are seen that an even mix would drown.
@@ -361,6 +363,25 @@ void weather_maker::leave(int n) {
     later(500ms, 5s, [this, n] {
       if (c_.ask(cluster_controller::remove_node{node_id{n}, true})) count("stay after all");
     });
+}
+
+/// Some are undone, others last into the peace, through whatever becomes of the node.
+void weather_maker::drain(int n) {
+  if (!c_.ask(cluster_controller::drain_node{node_id{n}})) return;
+  count("drain");
+  c_.ground().tell("n" + std::to_string(n) + " is drained");
+  if (random_.chance(0.7))
+    later(2s, 10s, [this, n] {
+      if (c_.ask(cluster_controller::remove_node{node_id{n}, true})) count("drained no more");
+    });
+}
+
+void weather_maker::set_voting(int n) {
+  static constexpr std::array names{"automatic", "always", "never"};
+  const auto how = random_.below(names.size());
+  if (!c_.ask(cluster_controller::set_voting{node_id{n}, static_cast<voting>(how)})) return;
+  count("set_voting");
+  c_.ground().tell("n" + std::to_string(n) + " votes: " + names[how]);
 }
 
 }  // namespace troupe::sim

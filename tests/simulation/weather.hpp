@@ -53,19 +53,19 @@ private:
   // operators
   void reassign(int n), elect(int n), set_min_in_sync(int n), set_voters(int n), extra_topic(int n);
   void retire_extra_clients();
-  void join(int n), leave(int n);
+  void join(int n), leave(int n), drain(int n), set_voting(int n);
   void start(int n);
 
   struct fault {
     const char* name;
     void (weather_maker::*strike)(int);
   };
-  static const std::array<fault, 25> faults;
+  static const std::array<fault, 27> faults;
 
   cluster& c_;
   const habits habits_;
   random_source& random_;
-  std::array<std::uint64_t, 25> weights_{};
+  std::array<std::uint64_t, 27> weights_{};
   instant end_{};
   /// Lost some of its logs, at that start of its disk, and may not have it back yet.
   struct loss {

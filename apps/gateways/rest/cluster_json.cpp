@@ -46,6 +46,18 @@ std::string_view name_of(node_state state) {
   return "unknown";
 }
 
+std::string_view name_of(voting votes) {
+  switch (votes) {
+    case voting::automatic:
+      return "automatic";
+    case voting::always:
+      return "always";
+    case voting::never:
+      return "never";
+  }
+  return "unknown";
+}
+
 /// Names of partitions, as many as are told, and how many there are.
 struct named {
   std::size_t count{0};
@@ -85,11 +97,15 @@ std::map<node_id, holdings> holdings_of(const metadata_image& image) {
 }
 
 json node_of(const node_info& n, const node_description& self, const holdings& has) {
+  const bool empty = has.leads == 0 && has.shards == 0 && self.controller != n.id;
   const auto in = [&](const std::vector<node_id>& list) { return std::ranges::find(list, n.id) != list.end(); };
   return {{"id", n.id.value()},
           {"state", name_of(n.state)},
           {"leaving", n.leaving},
           {"disk_full", n.disk_full},
+          {"drain", !n.orders.drained ? "none"
+                    : empty           ? "done"
+                                      : "under way"},
           {"epoch", n.node_epoch},
           {"rack", n.rack.empty() ? json(nullptr) : json(n.rack)},
           {"kafka", place(n.kafka)},
@@ -97,6 +113,7 @@ json node_of(const node_info& n, const node_description& self, const holdings& h
           {"quorum", in(self.voters)     ? "voter"
                      : in(self.learners) ? "learner"
                                          : "none"},
+          {"votes", name_of(n.orders.votes)},
           {"leaderships", has.leads},
           {"replicas", has.replicas},
           {"shards", has.shards}};
@@ -156,16 +173,18 @@ std::optional<std::string> node_json(const metadata_image& image, const node_des
   const auto* n = image.node(id);
   if (n == nullptr) return std::nullopt;
   auto out = node_of(*n, self, holdings_of(image)[id]);
-  if (n->leaving && n->state != node_state::removed) {
+  if ((n->leaving || n->orders.drained) && n->state != node_state::removed) {
     named leads, holds;
     each_partition(image, [&](const topic& t, std::size_t i, const partition_state& p) {
       if (p.leader == id) leads.add(t, i);
       if (p.has_replica(id)) holds.add(t, i);
     });
-    out["left_to_do"] = {{"leads", std::move(leads.names)},
-                         {"holds", std::move(holds.names)},
-                         {"shards", out["shards"]},
-                         {"votes", out["quorum"] == "voter"}};
+    auto& left = out["left_to_do"];
+    left = {{"leads", std::move(leads.names)}, {"shards", out["shards"]}, {"controls", self.controller == id}};
+    if (n->leaving) {
+      left["holds"] = std::move(holds.names);
+      left["votes"] = out["quorum"] == "voter";
+    }
   }
   return text_of(out);
 }
@@ -204,19 +223,17 @@ result<cluster_controller::request> cluster_request(std::string_view body) {
 }
 
 result<cluster_controller::request> node_request(node_id node, std::string_view body) {
-  const std::string usage = R"({"action": "remove" or "undo"})";
+  const std::string usage = R"({"action": "drain", "remove", "undo", "add_voter", "remove_voter" or "auto_voter"})";
   auto value = body_with_one_of(body, {"action"}, usage);
   if (!value) return value.error();
   const auto& action = (*value)["action"];
-  if (action == "remove") return cluster_controller::request{cluster_controller::remove_node{node, false}};
-  if (action == "undo") return cluster_controller::request{cluster_controller::remove_node{node, true}};
-  if (action == "drain")
-    return wrong(
-        R"(a node is not drained alone: {"action":"remove"} moves everything away and then takes the node out, )"
-        R"({"action":"undo"} keeps it until then; a node that is only to restart hands over by itself when it gets )"
-        "SIGTERM");
-  if (action == "add_voter" || action == "remove_voter")
-    return wrong(R"(voters are chosen by the controller, only their number is set: POST /v1/cluster {"voters":1|3|5})");
+  using controls = cluster_controller;
+  if (action == "drain") return controls::request{controls::drain_node{node}};
+  if (action == "remove") return controls::request{controls::remove_node{node, false}};
+  if (action == "undo") return controls::request{controls::remove_node{node, true}};
+  if (action == "add_voter") return controls::request{controls::set_voting{node, voting::always}};
+  if (action == "remove_voter") return controls::request{controls::set_voting{node, voting::never}};
+  if (action == "auto_voter") return controls::request{controls::set_voting{node, voting::automatic}};
   return wrong("the body has to be " + usage);
 }
 

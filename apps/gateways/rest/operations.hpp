@@ -12,8 +12,9 @@ namespace troupe::rest {
 ///
 ///     GET  /v1/cluster               nodes, quorum, partitions in trouble
 ///     POST /v1/cluster               {"voters": 3}
-///     GET  /v1/nodes/{id}            one node, and what a leaving one still has
-///     POST /v1/nodes/{id}            {"action": "remove"}, {"action": "undo"}
+///     GET  /v1/nodes/{id}            one node, and what one that leaves or is drained still has
+///     POST /v1/nodes/{id}            {"action": "drain"}, "remove", "undo" (of both), "add_voter", "remove_voter",
+///                                    "auto_voter" (the controller chooses again)
 ///     GET  /v1/partitions/{topic}    leaders and replicas
 ///     POST /v1/partitions/{topic}/{index}   {"replicas": [1,2,3]}, {"cancel": true}, {"elect": "preferred"}
 ///

@@ -94,6 +94,7 @@ public:
   std::map<std::uint64_t, controller_t::answer> answers;
   std::vector<controller_t::noted> notes;
   std::vector<controller_t::release_shard> releases;
+  std::vector<node_id> handed_to;
   std::optional<std::vector<controller_t::voter>> voters;
   std::optional<controller_t::propose> pending;
   bool commits{true};
@@ -113,6 +114,8 @@ public:
         voters = v->voters;
       } else if (auto* r = std::get_if<controller_t::release_shard>(&e)) {
         releases.push_back(*r);
+      } else if (auto* h = std::get_if<controller_t::hand_over>(&e)) {
+        handed_to.push_back(h->to);
       } else {
         notes.push_back(std::get<controller_t::noted>(e));
       }

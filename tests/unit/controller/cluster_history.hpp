@@ -118,6 +118,8 @@ struct history {
       case 9:
         if (n.up && random.chance(0.3)) n.stopping = !n.stopping;
         if (random.chance(0.1)) c.ask(cluster_controller::remove_node{node_id{id}, random.chance(0.7)});
+        if (random.chance(0.2)) c.ask(cluster_controller::drain_node{node_id{id}});
+        if (random.chance(0.2)) c.ask(cluster_controller::set_voting{node_id{id}, some_voting()});
         break;
       case 10:
         if (random.chance(0.3)) {
@@ -153,6 +155,7 @@ struct history {
     c.say(change);
     model.see(*c.image);
   }
+  voting some_voting() { return static_cast<voting>(random.below(3)); }
   void say_log_ends(int id) {
     log_ends ends{c.life_of(id), {}};
     for (const auto& [name, t] : c.image->topics)

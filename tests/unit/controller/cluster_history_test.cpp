@@ -58,6 +58,9 @@ TEST(ImageHash, TellsImagesApart) {
   differs([](metadata_image& i) { i.nodes[node_id{2}].state = node_state::draining; });
   differs([](metadata_image& i) { i.nodes[node_id{2}].last_taken = meta_offset{1}; });
   differs([](metadata_image& i) { i.nodes[node_id{2}].weight = 9; });
+  differs([](metadata_image& i) { i.nodes[node_id{2}].orders.drained = true; });
+  differs([](metadata_image& i) { i.nodes[node_id{2}].orders.votes = voting::always; });
+  differs([](metadata_image& i) { i.nodes[node_id{2}].orders.votes = voting::never; });
   differs([](metadata_image& i) { i.shards["session"][1].active = false; });
   differs([](metadata_image& i) { i.voter_count = 5; });
   differs([](metadata_image& i) { i.next_producer_id = 5; });

@@ -53,7 +53,8 @@ std::vector<metadata_record> one_of_each() {
           shards_changed{"session", 64, {{63, {node_id{2}, 7, true, {node_id{3}, 44}, meta_offset{9}}}}},
           voters_wanted{5},
           node_registered{whole_node()},
-          node_changed{node_id{4}, node_state::active, false, true}};
+          node_changed{node_id{4}, node_state::active, false, true},
+          node_ordered{node_id{6}, {true, voting::never}}};
 }
 
 /// Two records are the same when their bytes are: encoding is deterministic.
@@ -100,6 +101,8 @@ TEST(MetadataRecords, WhatAClusterOfSeveralAddsComesBackToo) {
   EXPECT_EQ(std::get<node_changed>(back(13)).disk_full, true);
   const node_changed room{node_id{4}, node_state::active, false, false};
   EXPECT_EQ(std::get<node_changed>(decode_metadata_record(encode(room)).value()).disk_full, false);
+  EXPECT_EQ(std::get<node_ordered>(back(14)).id, node_id{6});
+  EXPECT_EQ(std::get<node_ordered>(back(14)).orders, (node_orders{true, voting::never}));
 }
 
 TEST(MetadataRecords, SeveralStandBehindEachOther) {
@@ -120,6 +123,8 @@ TEST(MetadataRecords, NumbersThatMeanNothingAreMalformed) {
   auto node = whole_node();
   node.state = static_cast<node_state>(255);
   EXPECT_EQ(decode_metadata_record(encode(node_registered{node})).code(), errc::malformed);
+  node_ordered order{node_id{1}, {false, static_cast<voting>(3)}};
+  EXPECT_EQ(decode_metadata_record(encode(order)).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 0, {}})).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 65537, {}})).code(), errc::malformed);
   EXPECT_EQ(decode_metadata_record(encode(shards_changed{"k", 4, {{4, {}}}})).code(), errc::malformed);
@@ -168,6 +173,12 @@ TEST(MetadataRecords, ThoseOfTheFirstVersionAreUnderstood) {
   ASSERT_TRUE(record.ok()) << record.error().text;
   EXPECT_EQ(std::get<node_registered>(*record).node,
             (node_info{node_id{7}, 12, {"broker.example", 65535}, "rack-1", node_state::active}));
+
+  const std::string_view ordered =
+      "000000000500000000000000020001000c00000000000000000000000000000000000000010000000600000001020000";
+  record = decode_metadata_record(bytes_of(ordered));
+  ASSERT_TRUE(record.ok()) << record.error().text;
+  expect_same(*record, node_ordered{node_id{6}, {true, voting::never}});
 }
 
 TEST(MetadataRecords, AKindOfANewerVersionIsNamed) {

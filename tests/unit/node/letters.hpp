@@ -152,7 +152,7 @@ private:
   cluster_controller::request request() {
     using c = cluster_controller;
     const auto assignments = [&] { return some([&] { return nodes(); }); };
-    switch (random_.below(9)) {
+    switch (random_.below(11)) {
       case 0:
         return c::create_topics{
             some([&] {
@@ -186,6 +186,10 @@ private:
         return c::elect_preferred{some([&] { return where(); })};
       case 7:
         return c::remove_node{node(), flag()};
+      case 8:
+        return c::drain_node{node()};
+      case 9:
+        return c::set_voting{node(), pick(voting::automatic, voting::always, voting::never)};
       default:
         return c::want_voter_count{small()};
     }

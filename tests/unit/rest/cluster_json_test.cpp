@@ -70,11 +70,13 @@ TEST(ClusterJson, ShowsNodesQuorumAndPartitionsInTrouble) {
                                    {"state", "active"},
                                    {"leaving", false},
                                    {"disk_full", false},
+                                   {"drain", "none"},
                                    {"epoch", 2},
                                    {"rack", "west"},
                                    {"kafka", "10.0.0.1:9092"},
                                    {"cluster", "[::1]:7402"},
                                    {"quorum", "learner"},
+                                   {"votes", "automatic"},
                                    {"leaderships", 0},
                                    {"replicas", 3},
                                    {"shards", 0}}));
@@ -110,10 +112,31 @@ TEST(ClusterJson, ALeavingNodeShowsWhatItStillHas) {
   const auto image = three_nodes();
   const auto got = json::parse(node_json(image, at_node_two(), node_id{3}).value());
   EXPECT_EQ(got["leaving"], true);
-  EXPECT_EQ(got["left_to_do"],
-            (json{{"leads", {"orders/1"}}, {"holds", {"orders/1"}}, {"shards", 0}, {"votes", true}}));
+  EXPECT_EQ(
+      got["left_to_do"],
+      (json{{"leads", {"orders/1"}}, {"holds", {"orders/1"}}, {"shards", 0}, {"controls", false}, {"votes", true}}));
   EXPECT_FALSE(json::parse(node_json(image, at_node_two(), node_id{1}).value()).contains("left_to_do"));
   EXPECT_FALSE(node_json(image, at_node_two(), node_id{4}));
+}
+
+TEST(ClusterJson, ADrainedNodeShowsWhatItStillLeadsAndWhenThatIsDone) {
+  auto image = three_nodes();
+  image.nodes[node_id{1}].orders = {true, voting::always};
+  auto self = at_node_two();
+  auto got = json::parse(node_json(image, self, node_id{1}).value());
+  EXPECT_EQ(got["drain"], "under way");
+  EXPECT_EQ(got["votes"], "always");
+  EXPECT_EQ(got["left_to_do"], (json{{"leads", {"orders/0"}}, {"shards", 0}, {"controls", true}}));
+
+  auto moved = std::make_shared<topic>(*image.topics.at("orders"));
+  moved->partitions[0].leader = node_id{2};
+  image.topics["orders"] = moved;
+  got = json::parse(node_json(image, self, node_id{1}).value());
+  EXPECT_EQ(got["drain"], "under way");  // it still leads the quorum
+  self.controller = node_id{2};
+  got = json::parse(node_json(image, self, node_id{1}).value());
+  EXPECT_EQ(got["drain"], "done");
+  EXPECT_EQ(got["replicas"], 3);  // they stay
 }
 
 TEST(ClusterJson, ATopicShowsEachPartition) {
@@ -163,11 +186,23 @@ TEST(ClusterJson, OtherBodiesAreRefusedWithWhatTheyHaveToBe) {
   EXPECT_FALSE(partition_request({}, std::string(60'000, '[')));
 }
 
-TEST(ClusterJson, ActionsThatDoNotExistSayWhatToUseInstead) {
-  EXPECT_NE(node_request(node_id{1}, R"({"action":"drain"})").error().text.find("remove"), std::string::npos);
-  EXPECT_NE(node_request(node_id{1}, R"({"action":"add_voter"})").error().text.find("POST /v1/cluster"),
-            std::string::npos);
-  EXPECT_FALSE(node_request(node_id{1}, R"({"action":7})"));
+TEST(ClusterJson, ActionsOnANodeBecomeRequests) {
+  using controls = cluster_controller;
+  const auto asked = [](const char* action) {
+    return *node_request(node_id{3}, std::string{R"({"action":")"} + action + "\"}");
+  };
+  EXPECT_EQ(std::get<controls::drain_node>(asked("drain")).node, node_id{3});
+  for (const auto& [action, how] :
+       {std::pair{"add_voter", voting::always}, {"remove_voter", voting::never}, {"auto_voter", voting::automatic}}) {
+    const auto request = std::get<controls::set_voting>(asked(action));
+    EXPECT_EQ(request.node, node_id{3});
+    EXPECT_EQ(request.how, how);
+  }
+}
+
+TEST(ClusterJson, ActionsThatDoNotExistSayWhichDo) {
+  for (const auto* body : {R"({"action":"stop"})", R"({"action":7})", R"({"action":"drain","now":true})", "drain"})
+    EXPECT_NE(node_request(node_id{1}, body).error().text.find("\"remove_voter\""), std::string::npos);
 }
 
 TEST(Operations, RefusalsSayWhetherToTryAgain) {
