@@ -5,4 +5,9 @@ if(TROUPE_ACTORS)
   add_test(NAME integration_Cluster COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/cluster_test.py)
   set_tests_properties(integration_Cluster PROPERTIES
     TIMEOUT 720 LABELS integration ENVIRONMENT TROUPE_NODE=$<TARGET_FILE:troupe-node>)
+  foreach(promises lone tls)
+    add_test(NAME integration_${promises} COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/${promises}_test.py)
+    set_tests_properties(integration_${promises} PROPERTIES
+      TIMEOUT 240 LABELS integration ENVIRONMENT TROUPE_NODE=$<TARGET_FILE:troupe-node>)
+  endforeach()
 endif()
