@@ -114,7 +114,7 @@ class Proxies(Plain):
         wanted = f'0100007F:{peer_port:04X}'
         with open('/proc/net/tcp') as table:
             inode = next((f[9] for f in map(str.split, table) if f[1] == wanted), None)
-        for n, pid in self._pids.items():
+        for n, pid in list(self._pids.items()):  # nodes are started meanwhile
             try:
                 for fd in os.listdir(f'/proc/{pid}/fd'):
                     if os.readlink(f'/proc/{pid}/fd/{fd}') == f'socket:[{inode}]':
