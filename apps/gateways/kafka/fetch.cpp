@@ -115,7 +115,7 @@ private:
       return node_id{-1};
     const auto in_rack = [&](node_id id) {
       const auto* node = image.node(id);
-      return node != nullptr && node->state == node_state::active && node->rack == asked.rack_id;
+      return node != nullptr && node->takes_on() && node->rack == asked.rack_id;
     };
     if (in_rack(setup().node)) return node_id{-1};
     std::vector<node_id> candidates;
