@@ -162,7 +162,7 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   };
   produced_at_ = at.now;
   if (auto why = refuse_early(m, crowded)) {
-    if (why->code == errc::busy || why->code == errc::not_leader) refused_lately_ = {*why, at.now};
+    if (why->code == errc::busy || why->code == errc::not_leader) refused_before(*why, at.now);
     return refuse(std::move(*why));
   }
 
@@ -179,9 +179,9 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
     return refuse(std::move(*checked.refused));
   }
   if (m.acks == -1 && !enough_in_sync()) {
-    refused_lately_ = {{errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
-                                                       std::to_string(in_sync_needed()) + " needed"},
-                       at.now};
+    refused_before({errc::not_enough_replicas, std::to_string(replicas_.in_sync) + " replicas in sync, " +
+                                                   std::to_string(in_sync_needed()) + " needed"},
+                   at.now);
     return refuse(refused_lately_->why);
   }
 
@@ -230,6 +230,10 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   else
     enqueue(m.acks == 1 ? for_durable_ : for_watermark_, {end_, deadline, std::move(answer)});
   return todo;
+}
+
+void partition_core::refused_before(error why, instant now) {
+  refused_lately_ = {std::move(why), now};
 }
 
 produce::outcome partition_core::outcome() const {
@@ -304,7 +308,7 @@ partition_core::effects partition_core::committed(log_offset watermark) {
 partition_core::effects partition_core::refused(log_offset end, const error& why) {
   TROUPE_CHECK(end >= durable_);
   if (why.code == errc::storage_failed) broken_ = why;
-  if (why.code == errc::storage_full) refused_lately_ = {why, produced_at_};
+  if (why.code == errc::storage_full) refused_before(why, produced_at_);
   effects todo;
   if (end >= end_) return todo;
   end_ = end;

@@ -97,6 +97,8 @@ public:
   /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second. A gap shortly after a batch
   /// was refused for a while is refused for the same reason. Timestamps are judged only while the clock is sure.
   effects produced(produce&&, moment, bool crowded, decompressor&);
+  /// Batches may have been refused for a while before they came here: as if one had been refused here, for this reason.
+  void refused_before(error why, instant now);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
   /// Everything below `watermark` is on every replica in sync.

@@ -117,6 +117,8 @@ void partition_replica::lead(effects& todo, instant now) {
   chosen_ = false;
   follows_.stops();
   tell_clients(core_.led(last_.state.epoch, replicas_of(last_.state)), todo, now);
+  // A producer may have asked for us before this node knew that we lead.
+  if (last_.state.replicas.size() > 1) core_.refused_before({errc::not_leader, "this replica leads only now"}, now);
   leads_.emplace(seat_, self_, last_, settings_.min_insync_replicas, core_.watermark(), leaders_view(), now);
   turn(role::leader, todo);
   perform(leads_->grown(leaders_view()), todo, now);
@@ -188,6 +190,7 @@ partition_replica::effects partition_replica::produced(produce&& m, moment at, b
   if (leads_ && !leased_at(at.now)) {
     produce::outcome out;
     out.refused = error{errc::not_leader, "the node holds no lease"};
+    core_.refused_before(*out.refused, at.now);
     partition_core::effects refusal;
     refusal.produced.push_back({std::move(m.answer), std::move(out)});
     tell_clients(std::move(refusal), todo, at.now);

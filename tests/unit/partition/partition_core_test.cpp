@@ -254,6 +254,27 @@ TEST_F(PartitionCore, WhatWasSentBehindABatchThatCameTooEarlyForTheNewLeaderIsNo
   EXPECT_EQ(answer(in_order)->base, log_offset{2});
 }
 
+TEST_F(PartitionCore, WhatWasSentBehindABatchRefusedForTooFewReplicasOrForACrowdedDiskIsNoGap) {
+  const test_batch first{.producer = 9, .producer_epoch = 0, .sequence = 0};
+  const test_batch second{.producer = 9, .producer_epoch = 0, .sequence = 1};
+  const test_batch third{.producer = 9, .producer_epoch = 0, .sequence = 2};
+  settings.min_insync_replicas = 2;
+  send(first, 1);
+  durable(1);
+  perform(core().replicas_changed({3, 1, 0}));
+  EXPECT_EQ(refusal(send(second)), errc::not_enough_replicas);
+  perform(core().replicas_changed({3, 3, 0}));
+  EXPECT_EQ(refusal(send(third)), errc::not_enough_replicas);
+  at.now += 10s;
+  produce m;
+  m.records = own(second);
+  m.acks = -1;
+  EXPECT_EQ(refusal(send(std::move(m), true)), errc::busy);
+  EXPECT_EQ(refusal(send(third)), errc::busy);
+  at.now += 10s;
+  EXPECT_EQ(refusal(send(third)), errc::out_of_order_sequence);
+}
+
 TEST_F(PartitionCore, WhatWasSentBehindARefusedBatchIsNoGap) {
   const test_batch first{.producer = 9, .producer_epoch = 0, .sequence = 0};
   const test_batch second{.producer = 9, .producer_epoch = 0, .sequence = 1};

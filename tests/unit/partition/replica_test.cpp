@@ -381,6 +381,33 @@ TEST_F(Replica, AnswersNoWriteWithoutALease) {
   EXPECT_EQ(answers[1].refused->code, errc::not_leader);  // committed, but somebody else may lead by now
 }
 
+// librdkafka answers out_of_order_sequence with a new epoch for all its partitions, and may store twice what timed out.
+TEST_F(Replica, TakesNoBatchForAGapWhileItsProducerRepeatsWhatAFormerLeaderOrALapseRefused) {
+  metadata(two, 5);
+  const auto produced = [&](std::int32_t sequence) {
+    test_batch b{.records = {{.timestamp = at.wall.time_since_epoch().count()}}, .producer = 9};
+    b.producer_epoch = 0, b.sequence = sequence;
+    produce m;
+    m.records = own(b);
+    m.acks = 1;
+    m.deadline = at.now + 30s;
+    m.answer = [this](produce::outcome out) { answers.push_back(std::move(out)); };
+    answers.clear();
+    take(core().produced(std::move(m), at, false, unpacker));
+    return answers.empty() ? errc{} : answers[0].refused->code;
+  };
+  EXPECT_EQ(produced(0), errc{});
+  EXPECT_EQ(produced(2), errc::not_leader);  // the one before it came when another led
+  at.now += 6s;
+  EXPECT_EQ(produced(2), errc::out_of_order_sequence);
+  core().leased(at.now);
+  EXPECT_EQ(produced(1), errc::not_leader);
+  core().leased(at.now + 3s);
+  EXPECT_EQ(produced(2), errc::not_leader);
+  EXPECT_EQ(produced(1), errc{});
+  EXPECT_EQ(produced(2), errc{});
+}
+
 TEST_F(Replica, FailsItsWaitingProducersWhenAnotherLeads) {
   metadata(two, 5);
   produce_one();
