@@ -6,12 +6,12 @@
 #include <fstream>
 #include <future>
 #include <optional>
-#include <shared_mutex>
 
 #include "actors/controller/former_metadata.hpp"
-#include "actors/node/node_codec.hpp"
 #include "actors/node/node_core.hpp"
+#include "actors/node/post_office.hpp"
 #include "actors/node/quorum_writer.hpp"
+#include "actors/node/record_log.hpp"
 #include "actors/node/replica_host.hpp"
 #include "runtime/base/check.hpp"
 #include "runtime/base/overloaded.hpp"
@@ -21,10 +21,6 @@
 /// replicas, to other nodes and to callers.
 namespace troupe::node_events {
 
-struct letter_came {
-  life from;
-  node_message body;
-};
 struct link_is {
   transport_peer peer;
   bool up{false}, reset{false};
@@ -58,7 +54,6 @@ struct beat_due {};
 
 }  // namespace troupe::node_events
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::letter_came)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::link_is)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::link_refused)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::write_done)
@@ -90,65 +85,6 @@ constexpr std::uint64_t metadata_map_bytes = 4ull << 30;
 /// Producer ids are reserved in blocks, so that a commit pays for many; what a crash leaves of a block is never used.
 constexpr std::int64_t producer_id_block = 1000;
 
-std::string_view name_of(const metadata_record& record) {
-  constexpr std::string_view names[] = {
-      "cluster_formed",   "node_registered",       "topic_created", "topic_deleted",      "partitions_added",
-      "topic_configured", "producer_ids_reserved", "epoch_retired", "partitions_changed", "node_changed",
-      "shards_changed",   "voters_wanted",         "node_ordered"};
-  static_assert(std::size(names) == std::variant_size_v<metadata_record>);
-  return names[record.index()];
-}
-
-std::string_view name_of(node_state state) {
-  constexpr std::string_view names[] = {"active", "fenced", "draining", "removed"};
-  return names[static_cast<std::size_t>(state)];
-}
-
-std::string_view name_of(voting votes) {
-  constexpr std::string_view names[] = {"automatic", "always", "never"};
-  return names[static_cast<std::size_t>(votes)];
-}
-
-/// What the operator reads about a record, beside its name. `before`: the image that it changes.
-void log_record(const metadata_record& record, const metadata_image& before) {
-  const auto event = name_of(record);
-  const auto topic_name = [&](const topic_id& id) {
-    const auto at = before.names.find(id);
-    return at == before.names.end() ? id.text() : at->second;
-  };
-  if (const auto* r = std::get_if<cluster_formed>(&record))
-    observe::log(level::info, "controller", event, {{"cluster", r->cluster_id}});
-  if (const auto* r = std::get_if<node_registered>(&record))
-    observe::log(level::info, "controller", event,
-                 {{"node", r->node.id},
-                  {"epoch", r->node.node_epoch},
-                  {"host", r->node.kafka.host},
-                  {"port", r->node.kafka.port}});
-  if (const auto* r = std::get_if<node_changed>(&record))
-    observe::log(level::info, "controller", event,
-                 {{"node", r->id}, {"state", name_of(r->state)}, {"leaving", r->leaving ? 1 : 0}});
-  if (const auto* r = std::get_if<node_ordered>(&record))
-    observe::log(level::info, "controller", event,
-                 {{"node", r->id}, {"drained", r->orders.drained ? 1 : 0}, {"votes", name_of(r->orders.votes)}});
-  if (const auto* r = std::get_if<topic_created>(&record))
-    observe::log(level::info, "controller", event,
-                 {{"topic", r->name}, {"id", r->id.text()}, {"partitions", r->partitions.size()}});
-  if (const auto* r = std::get_if<topic_deleted>(&record))
-    observe::log(level::info, "controller", event, {{"topic", topic_name(r->id)}, {"id", r->id.text()}});
-  if (const auto* r = std::get_if<partitions_added>(&record))
-    observe::log(level::info, "controller", event, {{"topic", topic_name(r->id)}, {"more", r->partitions.size()}});
-  if (const auto* r = std::get_if<topic_configured>(&record))
-    observe::log(level::info, "controller", event, {{"topic", topic_name(r->id)}, {"overrides", r->overrides.size()}});
-  if (const auto* r = std::get_if<partitions_changed>(&record))
-    for (const auto& c : r->changes)
-      observe::log(level::debug, "controller", event,
-                   {{"topic", topic_name(c.where.topic)},
-                    {"partition", c.where.index},
-                    {"leader", c.state.leader},
-                    {"epoch", c.state.epoch},
-                    {"in_sync", c.state.isr.size()}});
-}
-
 /// A node that was alone, before there were quorums, has its metadata as records: they become the quorum's snapshot.
 result<raft_table::former> adopt(const store::table& table, const registration& self) {
   auto found = read_former_metadata(table, self.node);
@@ -172,93 +108,6 @@ std::string boot_id() {
   std::getline(in, id);
   return id;
 }
-
-/// A part of a node that other threads need, and that goes with the node: what is sent on it and where letters go.
-class post_office {
-public:
-  post_office(caf::actor node, std::shared_ptr<cluster_directory> directory)
-      : node_{std::move(node)}, directory_{std::move(directory)} {}
-
-  void belongs_to(std::string cluster_id) {
-    std::unique_lock lock{mutex_};
-    cluster_id_ = std::move(cluster_id);
-  }
-  void is(life self) {
-    std::unique_lock lock{mutex_};
-    self_ = self;
-  }
-  void uses(transport* t) {
-    std::unique_lock lock{mutex_};
-    transport_ = t;
-  }
-
-  void send(node_id to, node_message body) {
-    std::shared_lock lock{mutex_};
-    if (to == self_.node) {
-      const auto from = self_;
-      lock.unlock();
-      return deliver(from, std::move(body));
-    }
-    if (!transport_) return;
-    const auto how = is_bulk(body) ? urgency::bulk : urgency::control;
-    transport_->send(to, how, encode(node_letter{cluster_id_, self_, std::move(body)}));
-  }
-
-  void received(node_id from, shared_bytes frame) {
-    auto letter = decode(std::move(frame));
-    if (!letter) {
-      if (const auto times = malformed_.due(); times > 0)
-        observe::log(level::warn, "node", "letter_malformed",
-                     {{"from", from}, {"why", letter.error()}, {"times", times}});
-      return;
-    }
-    {
-      std::shared_lock lock{mutex_};
-      if (!letter->cluster_id.empty() && !cluster_id_.empty() && letter->cluster_id != cluster_id_) return;
-    }
-    if (letter->from.node != from) return;
-    deliver(letter->from, std::move(letter->body));
-  }
-
-private:
-  static bool is_bulk(const node_message& m) {
-    if (const auto* a = std::get_if<replica_answer>(&m)) {
-      const auto* records = std::get_if<replica_answer::records>(&a->what);
-      return records && !records->runs.empty();
-    }
-    const auto* r = std::get_if<raft_message>(&m);
-    return r && std::holds_alternative<raft_install>(r->body);
-  }
-
-  /// What is for a replica goes to it, everything else to the node.
-  void deliver(life from, node_message body) {
-    const auto to_replica = [&](const partition_ref& where, auto& what) {
-      auto replica = directory_->view()->partition(where);
-      if (replica) caf::anon_send(replica, replica_mail{from, std::move(what)});
-      return static_cast<bool>(replica);
-    };
-    if (auto* fetch = std::get_if<replica_fetch>(&body)) {
-      if (to_replica({fetch->seat.topic, fetch->seat.partition}, *fetch)) return;
-      // It knows more than we do. Without an answer it would take the fetch for lost and wait long.
-      send(from.node, replica_answer{fetch->seat, fetch->epoch, fetch->id, fetch->offset,
-                                     replica_answer::refusal{errc::unknown_epoch}});
-    } else if (auto* answer = std::get_if<replica_answer>(&body)) {
-      to_replica({answer->seat.topic, answer->seat.partition}, *answer);
-    } else if (auto* altered = std::get_if<alter_isr_answer>(&body)) {
-      to_replica(altered->where, *altered);
-    } else {
-      caf::anon_send(node_, letter_came{from, std::move(body)});
-    }
-  }
-
-  const caf::actor node_;
-  const std::shared_ptr<cluster_directory> directory_;
-  std::shared_mutex mutex_;
-  std::string cluster_id_;
-  life self_;
-  transport* transport_{nullptr};
-  observe::seldom malformed_;
-};
 
 template <class Items>
 std::vector<std::string> names_of(const Items& items) {

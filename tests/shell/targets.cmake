@@ -5,6 +5,8 @@ if(TROUPE_ACTORS)
               USES troupe_node_core troupe_raft_table troupe_transport caf_core
               SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/node_actor_test.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/node_actor.cpp
+                      ${CMAKE_SOURCE_DIR}/actors/node/post_office.cpp
+                      ${CMAKE_SOURCE_DIR}/actors/node/record_log.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/replica_host.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/quorum_writer.cpp)
   troupe_test(transport_links USES troupe_transport LABELS unit
