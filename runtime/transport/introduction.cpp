@@ -63,25 +63,27 @@ std::string name_of(node_id id) {
 
 }  // namespace
 
-std::optional<farewell> judge(const introduction& ours, const introduction& theirs) {
-  const auto no = [&](farewell::why reason, std::string text) { return farewell{reason, ours.node, std::move(text)}; };
+std::optional<link_farewell> judge(const introduction& ours, const introduction& theirs) {
+  const auto no = [&](link_farewell::why reason, std::string text) {
+    return link_farewell{reason, ours.node, std::move(text)};
+  };
   if (ours.protocol != theirs.protocol)
-    return no(farewell::why::protocol, "protocol " + std::to_string(theirs.protocol) + " of " + name_of(theirs.node) +
-                                           " is not protocol " + std::to_string(ours.protocol) + " of " +
-                                           name_of(ours.node) + ": update the older one");
+    return no(link_farewell::why::protocol,
+              "protocol " + std::to_string(theirs.protocol) + " of " + name_of(theirs.node) + " is not protocol " +
+                  std::to_string(ours.protocol) + " of " + name_of(ours.node) + ": update the older one");
   if (!ours.cluster_id.empty() && !theirs.cluster_id.empty() && ours.cluster_id != theirs.cluster_id)
-    return no(farewell::why::cluster, name_of(theirs.node) + " belongs to cluster " + theirs.cluster_id + ", " +
-                                          name_of(ours.node) + " to cluster " + ours.cluster_id);
+    return no(link_farewell::why::cluster, name_of(theirs.node) + " belongs to cluster " + theirs.cluster_id + ", " +
+                                               name_of(ours.node) + " to cluster " + ours.cluster_id);
   if (ours.incarnation == theirs.incarnation && ours.node == theirs.node)
-    return no(farewell::why::self, "this is the same node");
+    return no(link_farewell::why::self, "this is the same node");
   if (ours.node == theirs.node)
-    return no(farewell::why::same_id, "both call themselves " + name_of(ours.node) + ": one needs another id");
-  if (theirs.node.value() < 0) return no(farewell::why::wrong_node, "it has no node id");
+    return no(link_farewell::why::same_id, "both call themselves " + name_of(ours.node) + ": one needs another id");
+  if (theirs.node.value() < 0) return no(link_farewell::why::wrong_node, "it has no node id");
   if (theirs.expected.value() >= 0 && theirs.expected != ours.node)
-    return no(farewell::why::wrong_node,
+    return no(link_farewell::why::wrong_node,
               "asked for " + name_of(theirs.expected) + ", and " + name_of(ours.node) + " answers at this address");
   if (ours.expected.value() >= 0 && ours.expected != theirs.node)
-    return no(farewell::why::wrong_node,
+    return no(link_farewell::why::wrong_node,
               "asked for " + name_of(ours.expected) + ", and " + name_of(theirs.node) + " answers at this address");
   return std::nullopt;
 }
@@ -122,7 +124,7 @@ result<introduction> parse_introduction(byte_view body) {
   return i;
 }
 
-shared_bytes write_farewell(const farewell& f) {
+shared_bytes write_farewell(const link_farewell& f) {
   writer out;
   out.number(static_cast<std::uint8_t>(f.reason));
   out.number(f.node.value());
@@ -130,16 +132,16 @@ shared_bytes write_farewell(const farewell& f) {
   return transport_wire::write_body(transport_wire::batch_kind::farewell, out.bytes());
 }
 
-result<farewell> parse_farewell(byte_view body) {
+result<link_farewell> parse_farewell(byte_view body) {
   reader in{body};
-  farewell f;
+  link_farewell f;
   const auto reason = in.number<std::uint8_t>();
   f.node = node_id{in.number<std::int32_t>()};
   f.text = in.text();
-  if (in.failed() || reason < static_cast<std::uint8_t>(farewell::why::protocol) ||
-      reason > static_cast<std::uint8_t>(farewell::why::broken))
+  if (in.failed() || reason < static_cast<std::uint8_t>(link_farewell::why::protocol) ||
+      reason > static_cast<std::uint8_t>(link_farewell::why::broken))
     return {errc::malformed, "the farewell of a peer cannot be read"};
-  f.reason = static_cast<farewell::why>(reason);
+  f.reason = static_cast<link_farewell::why>(reason);
   return f;
 }
 

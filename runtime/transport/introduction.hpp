@@ -32,7 +32,7 @@ struct introduction {
 };
 
 /// Why a link is not made, or ends.
-struct farewell {
+struct link_farewell {
   enum class why : std::uint8_t {
     protocol = 1,  ///< the versions do not speak with each other
     cluster,       ///< the other one belongs to another cluster
@@ -51,16 +51,16 @@ struct farewell {
 
   /// Dialling again soon can help.
   bool passes() const { return reason >= why::duplicate; }
-  friend bool operator==(const farewell&, const farewell&) = default;
+  friend bool operator==(const link_farewell&, const link_farewell&) = default;
 };
 
 /// What speaks against a link with `theirs`, in words for both sides' operators.
-std::optional<farewell> judge(const introduction& ours, const introduction& theirs);
+std::optional<link_farewell> judge(const introduction& ours, const introduction& theirs);
 
 shared_bytes write_introduction(transport_wire::batch_kind, const introduction&);
-shared_bytes write_farewell(const farewell&);
+shared_bytes write_farewell(const link_farewell&);
 /// Of a parsed batch's body. Error malformed.
 result<introduction> parse_introduction(byte_view body);
-result<farewell> parse_farewell(byte_view body);
+result<link_farewell> parse_farewell(byte_view body);
 
 }  // namespace troupe

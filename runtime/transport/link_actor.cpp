@@ -119,8 +119,8 @@ private:
     auto said = parse_farewell(body);
     if (!said) return fail(said.error());
     // Nothing else goes through this connection then; a node that was only not the one asked for may have a link.
-    if (said->reason <= farewell::why::cluster) drop_connection(system(), remote_.node());
-    end({said->reason == farewell::why::stopping, *said, said->text});
+    if (said->reason <= link_farewell::why::cluster) drop_connection(system(), remote_.node());
+    end({said->reason == link_farewell::why::stopping, *said, said->text});
   }
 
   void open(const introduction& ours) {
@@ -193,7 +193,7 @@ private:
 
   void fail(const error& why) {
     observe::log(observe::level::warn, "transport", "link_broken", {{"peer", theirs_.node}, {"why", why}});
-    send(remote_, link_batch{write_farewell({farewell::why::broken, shared_->options.node, why.text})});
+    send(remote_, link_batch{write_farewell({link_farewell::why::broken, shared_->options.node, why.text})});
     drop_connection(system(), remote_.node());
     end({false, {}, why.text});
   }

@@ -73,7 +73,7 @@ struct go {
   introduction ours;
 };
 struct cease {
-  farewell why;
+  link_farewell why;
 };
 /// The peer has introduced itself.
 struct greeted {
@@ -81,7 +81,7 @@ struct greeted {
 };
 struct ended {
   bool reset;
-  std::optional<farewell> theirs;  ///< what the peer said
+  std::optional<link_farewell> theirs;  ///< what the peer said
   std::string why;
 };
 

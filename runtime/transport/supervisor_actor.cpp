@@ -79,7 +79,7 @@ public:
           stopped_ = std::move(m.done);
           places_.clear();
           for (auto& [node, p] : peers_) p.place.reset();
-          for (auto& [id, s] : sessions_) cease_link(s, {farewell::why::stopping, self(), "the node is stopping"});
+          for (auto& [id, s] : sessions_) cease_link(s, {link_farewell::why::stopping, self(), "the node is stopping"});
           finish_if_stopped();
         },
     };
@@ -162,7 +162,7 @@ private:
     if (at == peers_.end()) return;
     if (at->second.place) places_.erase(*std::exchange(at->second.place, std::nullopt));
     for (const auto& id : {at->second.greeting, at->second.current, at->second.next})
-      if (id) cease_link(sessions_.at(*id), {farewell::why::forgotten, self(), "the node left the cluster"});
+      if (id) cease_link(sessions_.at(*id), {link_farewell::why::forgotten, self(), "the node left the cluster"});
     tidy(node);
   }
 
@@ -274,20 +274,20 @@ private:
     if (!from || !parsed || parsed->kind != batch_kind::hello) return;
     auto theirs = parse_introduction(parsed->body);
     if (!theirs) return;
-    if (stopping()) return refuse(from, {farewell::why::stopping, self(), "the node is stopping"});
+    if (stopping()) return refuse(from, {link_farewell::why::stopping, self(), "the node is stopping"});
     if (auto no = judge(ours(), *theirs)) {
-      if (no->reason != farewell::why::self)
+      if (no->reason != link_farewell::why::self)
         if (const auto times = refusals_.due(); times > 0)
           observe::log(
               level::warn, "transport", "peer_refused",
               {{"peer", theirs->node}, {"address", theirs->reach.text()}, {"why", no->text}, {"times", times}});
       return refuse(from, *no);
     }
-    if (crosses(*theirs)) return refuse(from, {farewell::why::duplicate, self(), "there is a link already"});
+    if (crosses(*theirs)) return refuse(from, {link_farewell::why::duplicate, self(), "there is a link already"});
     accept(from, *theirs);
   }
 
-  void refuse(const caf::actor& whom, const farewell& why) { send(whom, link_batch{write_farewell(why)}); }
+  void refuse(const caf::actor& whom, const link_farewell& why) { send(whom, link_batch{write_farewell(why)}); }
 
   /// Whether a hello belongs to a link that we need not make, because another one to the same node stands or comes.
   bool crosses(const introduction& theirs) {
@@ -316,7 +316,8 @@ private:
     const auto id = start_link({shared_, caf::actor_cast<caf::actor>(this), from, {}, theirs});
     sessions_[id].theirs = theirs;
     auto& p = peers_[theirs.node];
-    if (p.greeting) cease_link(sessions_.at(*p.greeting), {farewell::why::duplicate, self(), "the other link stays"});
+    if (p.greeting)
+      cease_link(sessions_.at(*p.greeting), {link_farewell::why::duplicate, self(), "the other link stays"});
     admit(id);
   }
 
@@ -326,7 +327,7 @@ private:
     auto& s = found->second;
     if (s.ceasing) return;
     const auto at = s.place ? places_.find(*s.place) : places_.end();
-    if (at == places_.end()) return cease_link(s, {farewell::why::forgotten, self(), "no longer wanted"});
+    if (at == places_.end()) return cease_link(s, {link_farewell::why::forgotten, self(), "no longer wanted"});
     at->second.busy = false;
     if (auto no = judge(ours(at->second.node.value_or(node_id{-1})), theirs)) {
       handle_refusal(at->first, *no);
@@ -342,7 +343,7 @@ private:
     const auto& p = peers_[theirs.node];
     // Both dialled and both accepted: both keep what the lower id dialled.
     if (p.linked() && !(self() < theirs.node))
-      return cease_link(s, {farewell::why::duplicate, self(), "the other link stays"});
+      return cease_link(s, {link_farewell::why::duplicate, self(), "the other link stays"});
     admit(id);
   }
 
@@ -353,7 +354,7 @@ private:
       p.current = id;
       return open(id);
     }
-    const farewell why{farewell::why::replaced, self(), "replaced by a newer link"};
+    const link_farewell why{link_farewell::why::replaced, self(), "replaced by a newer link"};
     if (p.next) cease_link(sessions_.at(*p.next), why);
     p.next = id;
     cease_link(sessions_.at(*p.current), why);
@@ -380,7 +381,7 @@ private:
 
   // -- ends ---------------------------------------------------------------------------------------------------
 
-  void cease_link(session& s, const farewell& why) {
+  void cease_link(session& s, const link_farewell& why) {
     if (std::exchange(s.ceasing, true)) return;
     send(s.link, cease{why});
   }
@@ -416,7 +417,7 @@ private:
     }
     if (p.place && !p.linked() && !p.greeting && !stopping()) {
       // By a link that is not ours: two processes have our node id, and would take the peer from each other for ever.
-      const bool by_twin = how.theirs && how.theirs->reason == farewell::why::replaced;
+      const bool by_twin = how.theirs && how.theirs->reason == link_farewell::why::replaced;
       if (by_twin)
         complain(places_.at(*p.place), level::warn, "link_taken", "another process with our node id has a newer link");
       schedule(*p.place, by_twin ? backoff_refused : first_delay(theirs.node));
@@ -443,9 +444,9 @@ private:
   }
 
   /// What was said against a link that we dialled, by them or by us.
-  void handle_refusal(std::uint64_t place_id, const farewell& no) {
+  void handle_refusal(std::uint64_t place_id, const link_farewell& no) {
     auto& at = places_.at(place_id);
-    if (no.reason == farewell::why::self && !at.node) {
+    if (no.reason == link_farewell::why::self && !at.node) {
       places_.erase(place_id);
       return;
     }

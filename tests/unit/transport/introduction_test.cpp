@@ -26,7 +26,7 @@ TEST(Introduction, ComesBackAsItWas) {
   for (std::size_t cut = 0; cut < parsed->body.size(); ++cut)
     EXPECT_FALSE(parse_introduction(parsed->body.view().first(cut)));
 
-  const farewell bye{farewell::why::cluster, node_id{7}, "another one"};
+  const link_farewell bye{link_farewell::why::cluster, node_id{7}, "another one"};
   EXPECT_EQ(*parse_farewell(transport_wire::parse_batch(write_farewell(bye))->body), bye);
 }
 
@@ -41,19 +41,19 @@ TEST(Introduction, NodesOfOneClusterOrOfNoneYetSuitEachOther) {
 TEST(Introduction, EverythingElseIsRefusedInWords) {
   const auto other_cluster = judge(node(1, "mine"), node(2, "yours"));
   ASSERT_TRUE(other_cluster);
-  EXPECT_EQ(other_cluster->reason, farewell::why::cluster);
+  EXPECT_EQ(other_cluster->reason, link_farewell::why::cluster);
   EXPECT_EQ(other_cluster->text, "node 2 belongs to cluster yours, node 1 to cluster mine");
   EXPECT_FALSE(other_cluster->passes());
 
-  EXPECT_EQ(judge(node(1, "a"), node(2, "a", 3))->reason, farewell::why::wrong_node);
-  EXPECT_EQ(judge(node(1, "a", 3), node(2, "a"))->reason, farewell::why::wrong_node);
-  EXPECT_EQ(judge(node(1, "a"), node(1, "a"))->reason, farewell::why::self);
+  EXPECT_EQ(judge(node(1, "a"), node(2, "a", 3))->reason, link_farewell::why::wrong_node);
+  EXPECT_EQ(judge(node(1, "a", 3), node(2, "a"))->reason, link_farewell::why::wrong_node);
+  EXPECT_EQ(judge(node(1, "a"), node(1, "a"))->reason, link_farewell::why::self);
   auto twin = node(1, "a");
   twin.incarnation = 5;
-  EXPECT_EQ(judge(node(1, "a"), twin)->reason, farewell::why::same_id);
+  EXPECT_EQ(judge(node(1, "a"), twin)->reason, link_farewell::why::same_id);
   auto later = node(2, "a");
   later.protocol = 2;
-  EXPECT_EQ(judge(node(1, "a"), later)->reason, farewell::why::protocol);
+  EXPECT_EQ(judge(node(1, "a"), later)->reason, link_farewell::why::protocol);
 }
 
 }  // namespace
