@@ -103,7 +103,7 @@ TEST(RaftDeskStorm, NoticesEveryRuleThatIsRemoved) {
   };
   for (auto& r : removals) {
     std::string how;
-    const auto seed = noticed<desk_storm>(r.what, seeds(r.within), how);
+    const auto seed = noticed<desk_storm>(r.what, r.within, how);
     std::cout << std::setw(26) << std::left << r.name << std::setw(8) << seed << how << std::endl;
     EXPECT_NE(seed, 0u) << r.name;
   }
