@@ -1,6 +1,6 @@
 @0xc881677e3e876e3f;
-# What the nodes of a cluster say to each other, besides what entities say (actors/node/node_letter.hpp and what it
-# includes say what each message means). README.md has the rules for changing this file.
+# What the nodes of a cluster say to each other (actors/node/node_letter.hpp and what it includes say what each message
+# means). README.md has the rules for changing this file.
 #
 # One letter is one Cap'n Proto message with one segment, in the standard stream framing.
 
@@ -8,6 +8,7 @@ using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("troupe::schema");
 using Metadata = import "metadata.capnp";
 using Quorum = import "quorum.capnp";
+using Entity = import "entity.capnp";
 using Uuid = Metadata.Uuid;
 
 struct NodeLetter {
@@ -32,6 +33,7 @@ struct NodeLetter {
     membership @17 :Membership;
     replicaFetch @18 :ReplicaFetch;
     replicaAnswer @19 :ReplicaAnswer;
+    entity @20 :Entity.EntityMessage;
   }
 }
 

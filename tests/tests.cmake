@@ -68,6 +68,8 @@ troupe_test(replication_storm USES troupe_partition_removable LABELS storm TIMEO
 troupe_test(controller USES troupe_controller LABELS unit)
 # With rules that can be removed: each must be missed.
 troupe_test(controller_rules USES troupe_controller_removable TIMEOUT 600 LABELS storm)
+troupe_test(entity USES troupe_entity_host LABELS unit)
+troupe_test(limit USES troupe_limit LABELS unit)
 troupe_test(node_codec USES troupe_node_core SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/node/node_codec_test.cpp LABELS unit)
 troupe_test(kafka_codec USES troupe_kafka_codec LABELS unit)
 troupe_test(kafka_bytes USES troupe_kafka_bytes LABELS unit)

@@ -9,7 +9,12 @@
 namespace troupe {
 
 node_agent::node_agent(options how, random_source random, instant now)
-    : options_{std::move(how)}, random_{random}, registration_{options_.self}, began_{now}, lease_end_{now} {
+    : options_{std::move(how)},
+      random_{random},
+      registration_{options_.self},
+      later_wait_{options_.register_again},
+      began_{now},
+      lease_end_{now} {
   self_.node = registration_.node;
 }
 
@@ -41,6 +46,9 @@ node_agent::effects node_agent::received(instant now, const registration_answer&
       // Once a try: two nodes that are wrong could send us to and fro.
       if (a.controller.value() >= 0 && !std::exchange(referred_, true))
         out.push_back(send_registration{a.controller, registration_});
+      // A controller that begins says so for a moment; other reasons last longer.
+      next_send_ = std::min(next_send_, now + later_wait_);
+      later_wait_ = std::min(later_wait_ * 2, options_.register_every);
       break;
     case verdict::accepted:
       become(now, a.node_epoch, a.cluster_id, out);
@@ -152,6 +160,7 @@ node_agent::effects node_agent::controller_is(instant now, std::optional<node_id
   effects out;
   if (id == controller_) return out;
   controller_ = id;
+  later_wait_ = options_.register_again;
   // A new controller has heard nobody yet: the sooner it does, the better.
   if (id && stage_ == stage::registering) ask_to_register(now, out);
   if (id && beats()) beat(now, out);

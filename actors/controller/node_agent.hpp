@@ -26,6 +26,8 @@ public:
     std::chrono::milliseconds heartbeat_every_draining{100};  ///< who wants to stop asks more often whether it may
     std::chrono::milliseconds lease{3000};
     std::chrono::milliseconds register_every{500};
+    /// After the first "later", then twice as much each time, up to `register_every`.
+    std::chrono::milliseconds register_again{10};
     /// Without an answer of the controller for so long, each heartbeat goes through relays as well.
     std::chrono::milliseconds relay_after{1000};
     std::size_t relays{3};
@@ -124,6 +126,7 @@ private:
   random_source random_;
   stage stage_{stage::recovering};
   registration registration_;
+  std::chrono::milliseconds later_wait_;
   life self_;
   meta_offset applied_{-1};
   instant began_, lease_end_;

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "actors/controller/former_metadata.hpp"
+#include "actors/entity/entity_actor.hpp"
 #include "actors/node/node_core.hpp"
 #include "actors/node/post_office.hpp"
 #include "actors/node/quorum_writer.hpp"
@@ -41,7 +42,12 @@ struct reach_is {
   partition_ref where;
   std::optional<node_id> leader;
 };
-/// Every replica has taken in this metadata.
+/// A shard of entities has stopped here, as the controller wanted.
+struct shard_stopped {
+  entities::shard_id shard;
+  std::int32_t epoch{0};
+};
+/// Every replica and entity has taken in this metadata.
 struct news_told {
   std::shared_ptr<const metadata_image> image;
 };
@@ -60,6 +66,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::write_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::proposal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::log_end_is)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::reach_is)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::shard_stopped)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::news_told)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::fails)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::mark_written)
@@ -140,6 +147,10 @@ private:
 
   void perform(node_core::effects&&);
   void registered(life as, const std::string& cluster_id);
+  void start_entities(life as);
+  template <class Message>
+  void tell_entities(const Message&);
+  void close_entities();
   void follow(std::shared_ptr<const metadata_image>);
   void look_at_peers(const metadata_image&);
   void serves_now();
@@ -168,6 +179,7 @@ private:
   std::unique_ptr<quorum_writer> writer_;
   std::unique_ptr<node_core> core_;
   std::optional<replica_host> host_;
+  std::vector<caf::actor> entity_hosts_;
   std::set<partition_ref> damaged_;
   std::map<node_id, life> lives_;  ///< whom a peer said it is, over the link that it has now
   std::map<node_id, net::address> known_peers_;
@@ -223,6 +235,10 @@ caf::behavior shell::start() {
       },
       [this](proposal& m) {
         if (core_) perform(core_->to_controller(now(), std::move(m.what)));
+      },
+      [this](const shard_stopped& m) {
+        if (core_)
+          perform(core_->to_controller(now(), shard_released{core_->self(), m.shard.kind, m.shard.index, m.epoch}));
       },
       [this](const link_is& m) { hear(m); },
       [this](const link_refused& m) {
@@ -287,6 +303,7 @@ result<void> shell::open() {
   node_core::options o;
   o.agent.self = setup_.self;
   o.topics = controller{setup_.defaults};
+  for (const auto& t : setup_.entities) o.controller.kinds.push_back({t.kind.name, t.kind.shards});
   core_ = std::make_unique<node_core>(std::move(o), std::move(stored), *this, random_source{random_seed()}, now());
   post_->belongs_to(core_->cluster_id());
   if (auto opened = open_transport(); !opened) return opened;
@@ -415,7 +432,10 @@ void shell::perform(node_core::effects&& todo) {
                    [&](node_core::send& e) { post_->send(e.to, std::move(e.message)); },
                    [&](node_core::metadata& e) { follow(std::move(e.image)); },
                    [&](node_core::registered& e) { registered(e.as, e.cluster_id); },
-                   [&](node_core::leased& e) { home_->lease_end = e.until; },
+                   [&](node_core::leased& e) {
+                     home_->lease_end = e.until;
+                     tell_entities(entities_leased{e.until});
+                   },
                    [&](node_core::clock& e) { home_->wall_is(e.line); },
                    [&](node_core::write_mark& e) {
                      clean_epoch_ = e.node_epoch;
@@ -474,16 +494,50 @@ void shell::registered(life as, const std::string& cluster_id) {
   s.damaged = damaged_;
   s.failed = [this](const error& why) { fail(why); };
   host_.emplace(std::move(s));
+  start_entities(as);
+}
+
+void shell::start_entities(life as) {
+  const auto me = caf::actor_cast<caf::actor>(self_);
+  for (std::uint32_t part = 0; part < setup_.entity_parts && !setup_.entities.empty(); ++part) {
+    entity_setup s;
+    s.self = {as.node, as.epoch};
+    s.types = setup_.entities;
+    s.part = part;
+    s.parts = setup_.entity_parts;
+    s.send = [post = post_](node_id to, entities::message m) { post->send(to, std::move(m)); };
+    s.released = [me](const entities::shard_id& shard, std::int32_t epoch) {
+      caf::anon_send(me, shard_stopped{shard, epoch});
+    };
+    s.metrics = setup_.metrics;
+    entity_hosts_.push_back(spawn_entities(self_->system(), std::move(s)));
+  }
+  tell_entities(entities_leased{home_->lease_end});
+  post_->brings_to(entity_hosts_);
+  setup_.directory->entities_at(entity_hosts_);
+}
+
+template <class Message>
+void shell::tell_entities(const Message& m) {
+  for (const auto& host : entity_hosts_) self_->send(host, m);
+}
+
+/// What was asked here ends.
+void shell::close_entities() {
+  setup_.directory->entities_at({});
+  if (post_) post_->brings_to({});
+  for (const auto& host : std::exchange(entity_hosts_, {})) caf::anon_send(host, stop_entities{});
 }
 
 void shell::follow(std::shared_ptr<const metadata_image> image) {
   look_at_peers(*image);
   const auto me = caf::actor_cast<caf::actor>(self_);
-  // Let go by the last replica that has taken it in.
+  // Let go by the last replica or entity host that has taken it in.
   const std::shared_ptr<const void> news{image.get(),
                                          [me, image](const void*) { caf::anon_send(me, news_told{image}); }};
   if (!member_) return;
   host_->follow(image, news);
+  tell_entities(entities_told{image, news});
   if (host_->incomplete()) try_again_at_ = std::min(try_again_at_, now() + again_after);
 }
 
@@ -575,6 +629,7 @@ void shell::hear(const link_is& m) {
   if (at == lives_.end() || at->second.epoch < 0) return;
   const auto lost = at->second;
   lives_.erase(at);
+  tell_entities(entities_link_lost{lost.node});
   perform(core_->link_lost(now(), lost, m.reset));
 }
 
@@ -660,6 +715,7 @@ void shell::close_doors() {
 
 void shell::stop_replicas() {
   if (std::exchange(replicas_stopping_, true)) return;
+  close_entities();
   if (host_) host_->stop();
   replicas_stopped();
 }
@@ -682,6 +738,7 @@ void shell::end() {
 
 /// Whoever hears that this has ended may open everything again.
 void shell::close() {
+  close_entities();
   if (post_) post_->uses(nullptr);
   if (transport_) transport_->stop();
   transport_.reset();

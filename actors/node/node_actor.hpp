@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <caf/actor.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
@@ -14,44 +13,13 @@
 #include <vector>
 
 #include "actors/controller/cluster_controller.hpp"
+#include "actors/entity/entity.hpp"
+#include "actors/node/cluster_directory.hpp"
 #include "runtime/observe/metrics.hpp"
 #include "runtime/store/log.hpp"
 #include "runtime/transport/transport.hpp"
 
 namespace troupe {
-
-/// What a node knows of the cluster right now: an immutable picture that gateways read without asking anyone.
-struct cluster_view {
-  std::shared_ptr<const metadata_image> image = std::make_shared<const metadata_image>();
-  /// The replicas that live on this node, by index (a null handle: not here).
-  struct route {
-    topic_id id;
-    std::vector<caf::actor> partitions;
-  };
-  std::map<std::string, std::shared_ptr<const route>, std::less<>> routes;  ///< by topic name
-  std::map<topic_id, std::shared_ptr<const route>> routes_by_id;
-  /// The node's replica of a partition, or null when the topic, the index or the replica does not exist.
-  caf::actor partition(std::string_view topic, partition_index) const;
-  caf::actor partition(const partition_ref&) const;
-};
-
-/// Where the current view is found, and whom this node takes for the controller. Thread-safe.
-class cluster_directory {
-public:
-  std::shared_ptr<const cluster_view> view() const { return view_.load(); }
-  void publish(std::shared_ptr<const cluster_view> view) { view_.store(std::move(view)); }
-  std::optional<node_id> controller() const {
-    const auto id = controller_.load(std::memory_order_relaxed);
-    return id < 0 ? std::nullopt : std::optional{node_id{id}};
-  }
-  void controlled_by(std::optional<node_id> node) {
-    controller_.store(node ? node->value() : -1, std::memory_order_relaxed);
-  }
-
-private:
-  std::atomic<std::int32_t> controller_{-1};
-  std::atomic<std::shared_ptr<const cluster_view>> view_{std::make_shared<const cluster_view>()};
-};
 
 // -- messages; `answer` runs on an actor thread and must not block ----------------------------------------------
 
@@ -120,6 +88,10 @@ struct node_setup {
   std::filesystem::path metadata_directory;
   std::shared_ptr<store::log_store> store;
   std::shared_ptr<cluster_directory> directory;
+  /// The kinds of entities that there are, the same on every node.
+  std::vector<entity_type> entities;
+  /// Its entities are handled side by side in so many parts.
+  std::uint32_t entity_parts{1};
   observe::metrics* metrics{nullptr};  ///< outlives the actor system
   /// How often a partition looks for what its retention lets go.
   std::chrono::milliseconds retention_interval{std::chrono::minutes{1}};

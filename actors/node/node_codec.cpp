@@ -5,6 +5,7 @@
 
 #include "actors/controller/record_fields.hpp"
 #include "runtime/base/overloaded.hpp"
+#include "runtime/entities/entity_codec.hpp"
 #include "runtime/raft/quorum_codec.hpp"
 #include "schemas/peer.capnp.h"
 
@@ -47,6 +48,7 @@ std::size_t large_bytes(const node_letter& letter) {
   const auto of_body = overloaded{
       [&](const raft_message& m) { return std::visit(of_raft, m.body); },
       [&](const replica_answer& a) { return std::visit(of_answer, a.what); },
+      [](const entities::message& m) { return schema::frame_bytes(m); },
       [](const auto&) { return std::size_t{0}; },
   };
   return others + letter.cluster_id.size() + std::visit(of_body, letter.body);
@@ -451,6 +453,7 @@ struct body_writer {
   void operator()(const membership::message& m) { write(to.initMembership(), m); }
   void operator()(const replica_fetch& m) { write(to.initReplicaFetch(), m); }
   void operator()(const replica_answer& m) { write(to.initReplicaAnswer(), m); }
+  void operator()(const entities::message& m) { write(to.initEntity(), m); }
 };
 
 // -- reading: parts -------------------------------------------------------------------------------------------------
@@ -898,6 +901,8 @@ node_message read(frame_reader& in, schema::NodeLetter::Body::Reader from) {
       return read(in, from.getReplicaFetch());
     case body::REPLICA_ANSWER:
       return read(in, from.getReplicaAnswer());
+    case body::ENTITY:
+      return read(in, from.getEntity());
   }
   in.unknown("kind of its body", static_cast<unsigned>(from.which()));
   return {};

@@ -243,6 +243,7 @@ node_core::effects node_core::received(instant now, life from, const node_messag
                  [](const release_order&) {},
                  [](const replica_fetch&) {},
                  [](const replica_answer&) {},
+                 [](const entities::message&) {},
                  [&](const auto& body) { hear(now, from, body); },
              },
              m);

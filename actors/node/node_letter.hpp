@@ -6,10 +6,11 @@
 #include "actors/controller/cluster_controller.hpp"
 #include "actors/controller/node_messages.hpp"
 #include "actors/partition/replication.hpp"
+#include "runtime/entities/messages.hpp"
 #include "runtime/membership/failure_detector.hpp"
 #include "runtime/raft/messages.hpp"
 
-/// What the nodes of a cluster say to each other, besides what entities say. Any of it may be lost, late or repeated.
+/// What the nodes of a cluster say to each other. Any of it may be lost, late or repeated.
 namespace troupe {
 
 /// A heartbeat that a peer passes on to whom it takes for the controller …
@@ -42,7 +43,7 @@ struct controller_reply {
 using node_message =
     std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
                  farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, controller_request,
-                 controller_reply, membership::message, replica_fetch, replica_answer>;
+                 controller_reply, membership::message, replica_fetch, replica_answer, entities::message>;
 
 struct node_letter {
   /// Of the sender; empty: its disk was never in a cluster. What comes from another cluster is for nobody here.

@@ -3,6 +3,7 @@
 #include <caf/all.hpp>
 #include <mutex>
 
+#include "actors/entity/entity_actor.hpp"
 #include "actors/node/node_codec.hpp"
 #include "actors/partition/partition_actor.hpp"
 
@@ -15,6 +16,7 @@ bool is_bulk(const node_message& m) {
     const auto* records = std::get_if<replica_answer::records>(&a->what);
     return records && !records->runs.empty();
   }
+  if (const auto* e = std::get_if<entities::message>(&m)) return std::holds_alternative<entities::handover>(*e);
   const auto* r = std::get_if<raft_message>(&m);
   return r && std::holds_alternative<raft_install>(r->body);
 }
@@ -37,6 +39,11 @@ void post_office::is(life self) {
 void post_office::uses(transport* t) {
   std::unique_lock lock{mutex_};
   transport_ = t;
+}
+
+void post_office::brings_to(std::vector<caf::actor> entity_hosts) {
+  std::unique_lock lock{mutex_};
+  entity_hosts_ = std::move(entity_hosts);
 }
 
 void post_office::send(node_id to, node_message body) {
@@ -67,12 +74,17 @@ void post_office::received(node_id from, shared_bytes frame) {
   deliver(letter->from, std::move(letter->body));
 }
 
-/// What is for a replica goes to it, everything else to the node.
+/// What is for a replica or an entity goes to it, everything else to the node.
 void post_office::deliver(life from, node_message body) {
   const auto to_replica = [&](const partition_ref& where, auto& what) {
     auto replica = directory_->view()->partition(where);
     if (replica) caf::anon_send(replica, replica_mail{from, std::move(what)});
     return static_cast<bool>(replica);
+  };
+  const auto to_entities = [&](const entities::shard_id& shard, auto mail) {
+    std::shared_lock lock{mutex_};
+    const auto parts = static_cast<std::uint32_t>(entity_hosts_.size());
+    if (parts > 0) caf::anon_send(entity_hosts_[entity_host::part_of(shard, parts)], std::move(mail));
   };
   if (auto* fetch = std::get_if<replica_fetch>(&body)) {
     if (to_replica({fetch->seat.topic, fetch->seat.partition}, *fetch)) return;
@@ -83,6 +95,12 @@ void post_office::deliver(life from, node_message body) {
     to_replica({answer->seat.topic, answer->seat.partition}, *answer);
   } else if (auto* altered = std::get_if<alter_isr_answer>(&body)) {
     to_replica(altered->where, *altered);
+  } else if (auto* entity = std::get_if<entities::message>(&body)) {
+    const auto shard = entities::shard_in(*entity);
+    to_entities(shard, entity_mail{from.node, std::move(*entity)});
+  } else if (auto* order = std::get_if<release_order>(&body)) {
+    const entities::shard_id shard{order->kind, order->shard};
+    to_entities(shard, release_shard{shard, order->epoch});
   } else {
     caf::anon_send(node_, node_events::letter_came{from, std::move(body)});
   }

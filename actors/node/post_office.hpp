@@ -5,6 +5,7 @@
 #include <memory>
 #include <shared_mutex>
 #include <string>
+#include <vector>
 
 #include "actors/node/node_actor.hpp"
 #include "actors/node/node_letter.hpp"
@@ -13,7 +14,7 @@
 
 namespace troupe::node_events {
 
-/// To the node's actor: a letter that is for no replica.
+/// To the node's actor: a letter that is for no replica and no entity.
 struct letter_came {
   life from;
   node_message body;
@@ -35,6 +36,8 @@ public:
   void belongs_to(std::string cluster_id);
   void is(life self);
   void uses(transport*);
+  /// Where entities' letters go: the shells of all parts, in order. Empty: nowhere.
+  void brings_to(std::vector<caf::actor> entity_hosts);
 
   /// To this very node it goes without a frame. Without a transport, or a link, it is lost.
   void send(node_id to, node_message);
@@ -50,6 +53,7 @@ private:
   std::string cluster_id_;
   life self_;
   transport* transport_{nullptr};
+  std::vector<caf::actor> entity_hosts_;
   observe::seldom malformed_;
 };
 

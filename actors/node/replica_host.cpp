@@ -11,27 +11,12 @@ namespace {
 /// Logs of seats that went are dropped together, at most so many in one go.
 constexpr std::size_t dropped_at_once = 1000;
 
-caf::actor actor_at(const std::shared_ptr<const cluster_view::route>& route, partition_index index) {
-  const auto i = static_cast<std::size_t>(index.value());
-  return index.value() >= 0 && i < route->partitions.size() ? route->partitions[i] : caf::actor{};
-}
-
 store::durability level_of(const topic& t) {
   return t.settings.durability == topic_settings::flush::interval ? store::durability::interval
                                                                   : store::durability::group;
 }
 
 }  // namespace
-
-caf::actor cluster_view::partition(std::string_view topic, partition_index index) const {
-  const auto at = routes.find(topic);
-  return at == routes.end() ? caf::actor{} : actor_at(at->second, index);
-}
-
-caf::actor cluster_view::partition(const partition_ref& where) const {
-  const auto at = routes_by_id.find(where.topic);
-  return at == routes_by_id.end() ? caf::actor{} : actor_at(at->second, where.index);
-}
 
 replica_host::replica_host(surroundings s)
     : to_{std::move(s)},

@@ -12,8 +12,10 @@
 #include <future>
 #include <thread>
 
+#include "actors/limit/limiter.hpp"
 #include "actors/node/node_actor.hpp"
 #include "apps/gateways/kafka/gateway.hpp"
+#include "apps/gateways/rest/limits.hpp"
 #include "apps/gateways/rest/operations.hpp"
 #include "apps/node/data_directory.hpp"
 #include "runtime/net/http_server.hpp"
@@ -271,6 +273,8 @@ result<void> node::state::join_cluster() {
   setup.metadata_directory = directory->metadata();
   setup.store = log;
   setup.directory = cluster;
+  setup.entities = {limit::type()};
+  setup.entity_parts = cores_or(options.actor_threads);
   setup.metrics = &metrics;
   setup.retention_interval = options.retention_check;
   auto started = std::make_shared<std::promise<result<void>>>();
@@ -332,6 +336,7 @@ result<void> node::state::open_http() {
   http->get("/metrics", [this](const net::http_request&) {
     return net::http_response{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.text()};
   });
+  rest::add_limits(*http, cluster);
   rest::add_operations(*http, cluster, [this] { return has_controller ? controller : caf::actor{}; });
   auto bound = http->start(options.http);
   if (!bound) return error{bound.error().code, bound.error().text + "; the option is --http"};

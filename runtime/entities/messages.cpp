@@ -2,6 +2,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/hash64.hpp"
+#include "runtime/base/overloaded.hpp"
 
 namespace troupe::entities {
 
@@ -16,6 +17,11 @@ result<entity_name> entity_name::parse(std::string_view text) {
 shard_id shard_of(const entity_name& name, std::uint32_t shards) {
   TROUPE_CHECK(shards > 0);
   return {name.kind, static_cast<std::uint32_t>(hash64(name.text()) % shards)};
+}
+
+const shard_id& shard_in(const message& m) {
+  const auto of_one = [](const auto& it) -> const shard_id& { return it.shard; };
+  return std::visit(overloaded{[&](const answer& a) -> const shard_id& { return std::visit(of_one, a); }, of_one}, m);
 }
 
 }  // namespace troupe::entities

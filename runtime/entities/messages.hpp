@@ -2,9 +2,12 @@
 
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "runtime/base/bytes.hpp"
 #include "runtime/base/errc.hpp"
@@ -87,5 +90,45 @@ struct refused {
   errc why{errc::busy};
 };
 using answer = std::variant<reply, moved, refused>;
+
+// -- between owners: what a shard without a log takes along when it moves in order
+// --------------------------------------
+
+/// A message that was handled. Durable kinds store it with the entity, so that repeats are known after a failover.
+struct remembered {
+  sender_id sender;
+  std::uint64_t sequence{0};
+  shared_bytes reply;
+  bool settled{false};  ///< this one and all before: no reply is needed any more
+};
+/// What an owner has to know of repeats.
+struct shard_memory {
+  std::vector<std::pair<sender_id, std::uint64_t>> settled;  ///< all below is
+  std::vector<std::pair<std::string, remembered>> handled;   ///< by key
+};
+struct entity_state {
+  std::string key;
+  shared_bytes bytes;  ///< as the kind writes it
+};
+
+/// The new owner asks the former one for what it had at the end of its epoch.
+struct handover_request {
+  shard_id shard;
+  std::int32_t epoch{-1};  ///< of the former owner
+};
+struct handover {
+  shard_id shard;
+  std::int32_t epoch{-1};
+  /// Nothing: it did not stop in order, and what it had is gone.
+  struct contents {
+    std::vector<entity_state> entities;
+    shard_memory memory;
+  };
+  std::shared_ptr<const contents> had;
+};
+
+using message = std::variant<deliver, answer, handover_request, handover>;
+/// The shard that it is about.
+const shard_id& shard_in(const message&);
 
 }  // namespace troupe::entities

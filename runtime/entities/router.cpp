@@ -117,8 +117,7 @@ std::optional<instant> router::wakes_at() const {
   return due_.begin()->first;
 }
 
-// -- messages without an end
-// --------------------------------------------------------------------------------------------
+// -- messages without an end ----------------------------------------------------------------------------------------
 
 std::pair<router::message_id, router::stream*> router::find(const shard_id& shard, sender_id sender,
                                                             std::uint64_t sequence) {

@@ -26,8 +26,7 @@ bool shard_owner::serves() const {
   return false;
 }
 
-// -- metadata
-// -----------------------------------------------------------------------------------------------------------
+// -- metadata -------------------------------------------------------------------------------------------------------
 
 shard_owner::effects shard_owner::owner_changed(shard_owner_id owner, bool active, instant now) {
   effects out;
@@ -98,8 +97,7 @@ void shard_owner::end_activation(std::optional<errc> why, effects& out) {
   for (const auto& e : early_) queued_bytes_ += bytes_of(e.message);
 }
 
-// -- messages
-// -----------------------------------------------------------------------------------------------------------
+// -- messages -------------------------------------------------------------------------------------------------------
 
 shard_owner::effects shard_owner::delivered(deliver d, instant now) {
   effects out;
@@ -234,25 +232,22 @@ void shard_owner::serve_backlog(instant now, effects& out) {
   }
 }
 
-// -- handling
-// -----------------------------------------------------------------------------------------------------------
+// -- handling -------------------------------------------------------------------------------------------------------
 
-shard_owner::effects shard_owner::loaded(std::int32_t epoch,
-                                         const std::vector<std::pair<sender_id, std::uint64_t>>& settled,
-                                         const std::vector<std::pair<std::string, remembered>>& memory, instant now) {
+shard_owner::effects shard_owner::loaded(std::int32_t epoch, const shard_memory& known, instant now) {
   effects out;
   if (epoch != owner_.epoch || state_ == state::none || state_ == state::handed_over || loaded_) return out;
   const auto over = [&](const sender_id& who) {
     const auto life = lives_.find(who.node);
     return life != lives_.end() && life->second > who.node_epoch;
   };
-  for (const auto& [sender, below] : settled) {
+  for (const auto& [sender, below] : known.settled) {
     if (over(sender)) continue;
     auto& s = senders_[sender];
     s.recorded = s.recording = std::max(s.recorded, below);
     settle(sender, s, below);
   }
-  for (const auto& [key, m] : memory) {
+  for (const auto& [key, m] : known.handled) {
     if (over(m.sender)) continue;
     auto& s = senders_[m.sender];
     if (m.settled) settle(m.sender, s, m.sequence + 1);
@@ -370,8 +365,7 @@ void shard_owner::release(const message_ref& ref, instant now, effects& out) {
   }
 }
 
-// -- leases and moves
-// ---------------------------------------------------------------------------------------------------
+// -- leases and moves -----------------------------------------------------------------------------------------------
 
 shard_owner::effects shard_owner::lease(instant until, instant now) {
   effects out;
@@ -458,8 +452,7 @@ std::optional<instant> shard_owner::wakes_at() const {
   return at;
 }
 
-// -- what is kept of messages
-// ---------------------------------------------------------------------------------------------
+// -- what is kept of messages ---------------------------------------------------------------------------------------
 
 shard_owner::entry* shard_owner::find(const message_ref& ref) {
   const auto s = senders_.find(ref.first);
@@ -515,22 +508,17 @@ void shard_owner::record_settled(const sender_id& sender, sender_state& s, effec
   out.push_back(store_settled{last_token_, sender, s.settled});
 }
 
-std::vector<std::pair<sender_id, std::uint64_t>> shard_owner::settled() const {
-  std::vector<std::pair<sender_id, std::uint64_t>> out;
-  for (const auto& [sender, s] : senders_) out.emplace_back(sender, s.settled);
-  return out;
-}
-
-std::vector<std::pair<std::string, remembered>> shard_owner::memory() const {
-  std::vector<std::pair<std::string, remembered>> out;
-  for (const auto& [sender, s] : senders_)
+shard_memory shard_owner::memory() const {
+  shard_memory out;
+  for (const auto& [sender, s] : senders_) {
+    out.settled.emplace_back(sender, s.settled);
     for (const auto& [sequence, e] : s.entries)
-      if (e.at == phase::done) out.emplace_back(e.key, remembered{sender, sequence, e.reply});
+      if (e.at == phase::done) out.handled.emplace_back(e.key, remembered{sender, sequence, e.reply});
+  }
   return out;
 }
 
-// -- answers
-// --------------------------------------------------------------------------------------------------------------
+// -- answers --------------------------------------------------------------------------------------------------------
 
 void shard_owner::refuse(const message_ref& ref, errc why, effects& out) {
   out.push_back(send{ref.first.node, refused{shard_, ref.first, ref.second, why}});

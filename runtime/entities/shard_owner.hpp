@@ -31,14 +31,6 @@ struct shard_settings {
   std::uint64_t window{256};  ///< as the routers' (router_settings)
 };
 
-/// A message that was handled: stored with durable entities, so that repeats are known after a failover.
-struct remembered {
-  sender_id sender;
-  std::uint64_t sequence{0};
-  shared_bytes reply;
-  bool settled{false};  ///< this one and all before: no reply is needed any more
-};
-
 /// One shard on one node: decides which messages are handled, when, and which answers leave.
 ///
 ///   none --assigned--> assigned --active, loaded--> active --hand_over--> handing over --state written--> handed over
@@ -136,10 +128,9 @@ public:
   // -- what happens ------------------------------------------------------------------------------------------------
 
   effects delivered(deliver, instant now);
-  /// What `load` asked for, in any order. `settled`: of the records of `store_settled`. `memory`: of all entities, by
-  /// key. Kinds that are not durable: as handed over (`settled()`, `memory()`), or nothing.
-  effects loaded(std::int32_t epoch, const std::vector<std::pair<sender_id, std::uint64_t>>& settled,
-                 const std::vector<std::pair<std::string, remembered>>& memory, instant now);
+  /// What `load` asked for, in any order. `settled`: of the records of `store_settled`; `handled`: of all entities.
+  /// Kinds that are not durable: as handed over (`memory()`), or nothing.
+  effects loaded(std::int32_t epoch, const shard_memory&, instant now);
   /// The entity has handled it. `record`: its new state, only for durable kinds, and only if it changed.
   effects handled(ticket, shared_bytes reply, std::optional<shared_bytes> record, instant now);
   effects appended(token, log_offset at);
@@ -156,9 +147,8 @@ public:
   state now_in() const noexcept { return state_; }
   shard_owner_id owner() const noexcept { return owner_; }
   std::size_t queued() const noexcept { return queued_; }
-  /// What the next owner has to know of repeats: the two arguments of its `loaded`.
-  std::vector<std::pair<sender_id, std::uint64_t>> settled() const;
-  std::vector<std::pair<std::string, remembered>> memory() const;
+  /// For the next owner's `loaded`.
+  shard_memory memory() const;
 
 private:
   enum class phase : std::uint8_t { queued, handling, storing, done };

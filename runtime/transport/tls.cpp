@@ -13,6 +13,8 @@
 #include <limits>
 #include <vector>
 
+#include "runtime/observe/log.hpp"
+
 namespace troupe::transport_parts {
 namespace {
 
@@ -93,12 +95,29 @@ private:
     if (established_) return true;
     if (!tls_) return false;
     const int r = SSL_do_handshake(tls_.get());
-    if (r != 1) return waits(r);
+    if (r != 1) return waits(r) || refused();
     established_ = true;
     if (early_.empty()) return true;
     // Nothing was written yet, so the socket takes so little at once.
     const auto early = std::exchange(early_, {});
     return SSL_write(tls_.get(), early.data(), bounded(early.size())) == bounded(early.size());
+  }
+
+  /// Who says nothing wrong, but goes away, is not worth a line.
+  bool refused() const {
+    static observe::seldom often;
+    if (ERR_peek_error() == 0) return false;
+    const auto why = why_openssl_failed();
+    if (const auto times = often.due(); times > 0) {
+      const auto peer = network::remote_addr_of_fd(SSL_get_fd(tls_.get()));
+      observe::log(observe::level::warn, "transport", "tls_handshake_failed",
+                   {{"peer", peer ? *peer : "unknown"},
+                    {"called", SSL_is_server(tls_.get()) ? "us" : "it"},
+                    {"why", why},
+                    {"times", times},
+                    {"next_step", "every node's certificate has to be of the authority that the others name"}});
+    }
+    return false;
   }
 
   bool waits(int r) const {

@@ -5,6 +5,8 @@
 // until one takes it; that is what the cluster needs. The other is an idempotent librdkafka producer with its default
 // settings; what it needs more is its own reconnecting and asking for metadata. At the end the log is read: what was
 // acknowledged is in it once, in order.
+//
+// Every third leader that dies is the controller, too.
 
 #include <signal.h>
 
@@ -86,6 +88,7 @@ int main(int argc, char** argv) {
 
   std::vector<double> cluster_alone, cluster_with_controller, client_alone, client_with_controller;
   for (int round = 1; round <= s.kills; ++round) {
+    if (const auto now = c.facts(1); round % 3 == 1 && now && now->controller > 0) c.let_lead(now->controller, topic);
     std::this_thread::sleep_for(s.settle);
     const auto before = c.partitions(1, topic);
     if (!before) die("node 1 does not answer");

@@ -6,7 +6,7 @@ if(TROUPE_ACTORS)
   add_test(NAME integration_ClusterRequests COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/requests_test.py)
   set_tests_properties(integration_Cluster integration_ClusterRequests PROPERTIES
     TIMEOUT 720 LABELS integration ENVIRONMENT TROUPE_NODE=$<TARGET_FILE:troupe-node>)
-  foreach(promises lone tls)
+  foreach(promises lone tls entities)
     add_test(NAME integration_${promises} COMMAND /usr/bin/python3 -B ${CMAKE_SOURCE_DIR}/tests/chaos/${promises}_test.py)
     set_tests_properties(integration_${promises} PROPERTIES
       TIMEOUT 240 LABELS integration ENVIRONMENT TROUPE_NODE=$<TARGET_FILE:troupe-node>)

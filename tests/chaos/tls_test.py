@@ -56,6 +56,7 @@ class Tls(unittest.TestCase):
             for n in (4, 5):
                 wait_for(f'node {n} says why it is not let in', lambda: self.says(n, 'peer_unreachable', why) and
                          self.says(n, 'waiting_for_cluster', ''), 20)
+            self.assertTrue(any(self.says(n, 'tls_handshake_failed', 'next_step') for n in (1, 2, 3)))
             # They are dialled by nobody, since nobody took them for a node.
             for n in (1, 2, 3):
                 self.assertFalse(self.says(n, 'link_up', 'peer=4') or self.says(n, 'link_up', 'peer=5'))

@@ -8,7 +8,7 @@ foreach(source IN LISTS fuzz_sources)
   get_filename_component(name ${source} NAME_WE)
   add_executable(fuzz_${name} ${source})
   target_link_libraries(fuzz_${name} PRIVATE troupe_flags troupe_store troupe_partition troupe_kafka_codec
-                                             troupe_controller troupe_node_core troupe_transport_core)
+                                             troupe_controller troupe_node_core troupe_transport_core troupe_limit)
   if(TROUPE_FUZZ)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   else()

@@ -420,7 +420,7 @@ void checker::call_ended(operation what, bool answered) {
 void checker::not_behind(node_id node, const entities::shard_id& shard, const entity_kind& kind, std::int32_t epoch,
                          const char* what) {
   const auto at = handled_in_.find(shard);
-  if (kind.keeping == entities::keeping::soft || at == handled_in_.end() || epoch >= at->second) return;
+  if (kind.how == entities::keeping::soft || at == handled_in_.end() || epoch >= at->second) return;
   broken("I27: node " + number(node) + " " + what + " for shard " + shard.kind + "/" + std::to_string(shard.index) +
          " in epoch " + std::to_string(epoch) + " after epoch " + std::to_string(at->second) + " handled messages");
 }
@@ -431,7 +431,7 @@ void checker::handles(node_id node, const entities::shard_id& shard, const entit
   auto& latest = handled_in_.try_emplace(shard, epoch).first->second;
   latest = std::max(latest, epoch);
   auto& call = calls_[what];
-  const bool durable = kind.keeping == entities::keeping::durable;
+  const bool durable = kind.how == entities::keeping::durable;
   if (durable) call.durable = shard;
   kernel_.note(what);
   if (std::find(before.begin(), before.end(), what) != before.end())
@@ -451,7 +451,7 @@ void checker::replies(node_id node, const entities::shard_id& shard, const entit
 void checker::look_at_entities() {
   std::map<operation, int> done;
   for (const auto& kind : entity_kinds()) {
-    if (kind.keeping != entities::keeping::durable) continue;
+    if (kind.how != entities::keeping::durable) continue;
     const auto topic = newest_.find(kind.topic());
     for (std::uint32_t i = 0; topic && i < kind.shards; ++i) {
       const auto* p = process_of(topic->partitions[i].leader);

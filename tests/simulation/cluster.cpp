@@ -20,7 +20,7 @@ cluster::cluster(cluster_options o)
   if (o.entities) {
     world_.controller.shard_settle = 3s;
     for (const auto& kind : entity_kinds())
-      if (kind.keeping == entities::keeping::durable)
+      if (kind.how == entities::keeping::durable)
         world_.controller.internal_topics.push_back({kind.topic(), static_cast<std::int32_t>(kind.shards)});
       else
         world_.controller.kinds.push_back({kind.name, kind.shards});
@@ -481,7 +481,7 @@ std::string cluster::unrest_of_entities() {
       const auto owner = known->first;
       for (const auto& [n, box] : boxes_) {
         const auto* p = at(n);
-        const auto* core = p && p->entities() ? p->entities()->owner_of({kind.name, i}) : nullptr;
+        const auto* core = p && p->entities() ? p->entities()->host().owner_of({kind.name, i}) : nullptr;
         const bool serves = core && p->entities()->serves({kind.name, i});
         if (serves != (owner == node_id{n}))
           return name + " belongs to node " + std::to_string(owner.value()) + ", and node " + std::to_string(n) +
@@ -542,7 +542,7 @@ std::optional<std::pair<node_id, bool>> cluster::owner_of(const entities::shard_
   const auto& image = checker_.newest();
   for (const auto& kind : entity_kinds()) {
     if (kind.name != shard.kind) continue;
-    if (kind.keeping == entities::keeping::durable) {
+    if (kind.how == entities::keeping::durable) {
       const auto topic = image.find(kind.topic());
       if (!topic) return std::nullopt;
       const auto& p = topic->partitions.at(shard.index);

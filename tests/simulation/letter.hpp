@@ -6,23 +6,10 @@
 
 #include "actors/node/node_letter.hpp"
 #include "actors/partition/partition.hpp"
-#include "runtime/entities/shard_owner.hpp"
+#include "runtime/entities/messages.hpp"
 
 /// Everything that travels between simulated processes, and between them and clients.
 namespace troupe::sim {
-
-/// A new owner asks the former one for what it had at the end of its epoch; only in a planned move is there something.
-struct shard_handover_request {
-  entities::shard_id shard;
-  std::int32_t epoch{0};  ///< of the former owner
-};
-struct shard_handover {
-  entities::shard_id shard;
-  std::int32_t epoch{0};
-  std::map<std::string, std::vector<std::uint64_t>> state;
-  std::vector<std::pair<entities::sender_id, std::uint64_t>> settled;
-  std::vector<std::pair<std::string, entities::remembered>> memory;
-};
 
 // -- clients ----------------------------------------------------------------------------------------------
 
@@ -75,7 +62,7 @@ struct where_reply {
 using letter_body =
     std::variant<raft_message, registration, registration_answer, heartbeat, heartbeat_answer, relayed, relayed_answer,
                  farewell, alter_isr, alter_isr_answer, log_ends, shard_released, release_order, controller_request,
-                 controller_reply, entities::deliver, entities::answer, shard_handover_request, shard_handover,
+                 controller_reply, entities::deliver, entities::answer, entities::handover_request, entities::handover,
                  membership::message, replica_fetch, replica_answer, produce_request, produce_reply, fetch_request,
                  fetch_reply, latest_request, latest_reply, where_request, where_reply>;
 

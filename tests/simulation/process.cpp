@@ -175,7 +175,13 @@ void process::perform(node_core::effects&& todo) {
     if (ended_) return;
     std::visit(overloaded{
                    [&](node_core::write& e) { keep(std::move(e.what)); },
-                   [&](node_core::send& e) { std::visit([&](auto& m) { send(e.to, std::move(m)); }, e.message); },
+                   [&](node_core::send& e) {
+                     std::visit(overloaded{
+                                    [&](auto& m) { send(e.to, std::move(m)); },
+                                    [](entities::message&) {},  // the entities' shell sends those
+                                },
+                                e.message);
+                   },
                    [&](node_core::metadata& e) { metadata_changed(e.image); },
                    [&](node_core::registered& e) { registered(e.as, e.cluster_id); },
                    [&](node_core::leased& e) { leased(e.until); },
@@ -204,7 +210,7 @@ void process::registered(life as, const std::string& cluster_id) {
   disk_.cluster_id = cluster_id;
   member_ = true;
   world_.watcher.came(*this, damaged_, disk_.starts == 1);
-  entities_ = std::make_unique<entity_host>(*this, as);
+  entities_ = std::make_unique<entity_shell>(*this, as);
 }
 
 void process::metadata_changed(const std::shared_ptr<const metadata_image>& image) {
@@ -283,16 +289,16 @@ void process::handle(const letter& l) {
                    if (entities_) entities_->received(m);
                  },
                  [&](const entities::deliver& m) {
-                   if (entities_) entities_->received(m);
-                 },
-                 [&](const entities::answer& m) {
-                   if (entities_) entities_->received(m);
-                 },
-                 [&](const shard_handover_request& m) {
                    if (entities_) entities_->received(from.node, m);
                  },
-                 [&](const shard_handover& m) {
-                   if (entities_) entities_->received(m);
+                 [&](const entities::answer& m) {
+                   if (entities_) entities_->received(from.node, m);
+                 },
+                 [&](const entities::handover_request& m) {
+                   if (entities_) entities_->received(from.node, m);
+                 },
+                 [&](const entities::handover& m) {
+                   if (entities_) entities_->received(from.node, m);
                  },
                  [&](const replica_fetch& m) {
                    // A fetch names the follower's seat; ours is another of the same partition.

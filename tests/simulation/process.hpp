@@ -9,7 +9,7 @@
 
 #include "actors/node/node_core.hpp"
 #include "actors/partition/replica.hpp"
-#include "tests/simulation/entity_host.hpp"
+#include "tests/simulation/entity_shell.hpp"
 #include "tests/simulation/letter.hpp"
 #include "tests/simulation/machine.hpp"
 #include "tests/simulation/network.hpp"
@@ -114,7 +114,7 @@ public:
   result<std::vector<shared_bytes>> read(const store::log_identity&, log_offset from, log_offset end) const;
   bool ended() const { return ended_; }
   /// nullptr: not registered yet.
-  const entity_host* entities() const { return entities_.get(); }
+  const entity_shell* entities() const { return entities_.get(); }
   instant clock() const { return now(); }
   /// Its start read all logs from end to end.
   bool verified() const { return verified_; }
@@ -123,7 +123,7 @@ public:
   std::vector<store::log_info> logs() const { return store_ ? store_->logs() : std::vector<store::log_info>{}; }
 
 private:
-  friend class entity_host;
+  friend class entity_shell;
   class ear;
   class watching;
 
@@ -171,7 +171,7 @@ private:
   std::shared_ptr<const metadata_image> image_ = std::make_shared<const metadata_image>();
   std::map<store::log_identity, std::unique_ptr<partition_replica>> replicas_;
   std::map<store::log_identity, log_id> logs_;
-  std::unique_ptr<entity_host> entities_;
+  std::unique_ptr<entity_shell> entities_;
   std::map<topic_id, topic_settings> settings_;
   std::vector<partition_ref> damaged_;
 

@@ -46,7 +46,7 @@
 ///                  send P 10 ... (the same, not waited for)    answers [within=D]
 ///                  read P [from=0] [at=N]    latest P [at=N]
 ///                  load (two producers, two consumers until `peace`, as in storms)
-/// Entities         call KIND/KEY [times=5] [at=N] [within=D]    with entities=on, of the kinds in entity_host.cpp
+/// Entities         call KIND/KEY [times=5] [at=N] [within=D]    with entities=on, of the kinds in entity_shell.cpp
 /// Time             tick D    wait QUERY = TEXT within D    wait QUERY != TEXT within D
 /// Queries          leader P    isr P    elr P    replicas P    epoch P    state P    roles P    role N P    log N P
 ///                  end N P    watermark N P    setting NAME min.insync.replicas

@@ -53,8 +53,8 @@ constexpr std::tuple kinds{kind<raft_pre_vote>{"raft_pre_vote"},
                            kind<release_order>{"release_order"},
                            kind<entities::deliver>{"deliver"},
                            kind<entities::answer>{"deliver_answer"},
-                           kind<shard_handover_request>{"handover_request"},
-                           kind<shard_handover>{"handover"},
+                           kind<entities::handover_request>{"handover_request"},
+                           kind<entities::handover>{"handover"},
                            kind<membership::message>{"membership"},
                            kind<replica_fetch>{"fetch"},
                            kind<replica_answer>{"fetch_answer"},
@@ -372,7 +372,7 @@ std::optional<std::pair<node_id, bool>> stage::owner_of(const entities::entity_n
 std::optional<std::size_t> stage::done_by(const entities::entity_name& whom) {
   const auto owner = owner_of(whom);
   auto* p = owner ? cluster_.at(owner->first.value()) : nullptr;
-  const auto* core = p && p->entities() ? p->entities()->owner_of(*shard_of(whom)) : nullptr;
+  const auto* core = p && p->entities() ? p->entities()->host().owner_of(*shard_of(whom)) : nullptr;
   if (!core || core->now_in() != entities::shard_owner::state::active) return std::nullopt;
   const auto& all = p->entities()->state_of(*shard_of(whom));
   const auto did = all.find(whom.key);

@@ -3,7 +3,7 @@
 file(GLOB simulator CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
 list(FILTER simulator EXCLUDE REGEX "(_test|/main)\\.cpp$")
 troupe_room(troupe_simulation tests/simulation SOURCES ${simulator} ${CMAKE_SOURCE_DIR}/actors/partition/restore.cpp
-            USES troupe_node_core_removable troupe_entities_removable
+            USES troupe_node_core_removable troupe_entity_host_removable
             troupe_store lz4 zstd snappy ZLIB::ZLIB)
 troupe_without_lto(troupe_simulation)
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -139,6 +140,22 @@ void cluster::create_topic(const std::string& name, const std::vector<std::vecto
 void cluster::delete_topic(const std::string& name) const {
   if (!test::connection{kafka_port(1)}.ask(20, 1, test::writer{}.i32(1).str(name).i32(10'000).bytes()))
     die("topic " + name + " cannot be deleted");
+}
+
+void cluster::let_lead(int n, const std::string& topic) const {
+  const auto leads = [&] {
+    const auto all = partitions(n, topic);
+    return all && std::ranges::all_of(*all, [&](const partition_view& p) { return p.leader == n; });
+  };
+  const auto found = nlohmann::json::parse(http(http_port(n), "/v1/partitions/" + topic).body);
+  for (const auto& p : found["partitions"]) {
+    auto replicas = p["replicas"].get<std::vector<int>>();
+    std::ranges::stable_partition(replicas, [&](int r) { return r == n; });
+    const auto path = "/v1/partitions/" + topic + "/" + std::to_string(p["partition"].get<int>());
+    http(http_port(n), path, nlohmann::json{{"replicas", replicas}}.dump());
+    http(http_port(n), path, R"({"elect":"preferred"})");
+  }
+  wait_for("node " + std::to_string(n) + " to lead " + topic, leads);
 }
 
 std::optional<std::vector<partition_view>> cluster::partitions(int n, const std::string& topic) const {

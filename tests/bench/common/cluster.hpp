@@ -67,6 +67,8 @@ public:
   void create_topic(const std::string& name, const std::vector<std::vector<int>>& replicas,
                     const std::vector<std::pair<std::string, std::string>>& configs = {}) const;
   void delete_topic(const std::string& name) const;
+  /// Makes `n`, which has a replica of each, the preferred leader of all partitions, and waits until it leads them.
+  void let_lead(int n, const std::string& topic) const;
 
   /// What node `n` says; nothing when it does not answer or does not know the topic.
   std::optional<std::vector<partition_view>> partitions(int n, const std::string& topic) const;

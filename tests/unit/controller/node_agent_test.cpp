@@ -82,6 +82,18 @@ TEST_F(NodeAgent, AsksAtOnceWhomItIsReferredToButOnlyOnceATry) {
   EXPECT_EQ(of<node_agent::send_registration>(agent.received(now + 500ms, elsewhere)).size(), 1u);
 }
 
+TEST_F(NodeAgent, WhoIsToldLaterAsksAgainSoonAndThenLessOften) {
+  agent.recovered(now, true, {});
+  std::vector<std::chrono::milliseconds> waits;
+  for (auto last = now, at = now; waits.size() < 8; at += 10ms)
+    if (!of<node_agent::send_registration>(agent.tick(at)).empty() || at == now) {
+      if (at != now) waits.push_back(std::chrono::duration_cast<std::chrono::milliseconds>(at - last));
+      last = at;
+      agent.received(at, registration_answer{verdict::later, 7});
+    }
+  EXPECT_EQ(waits, (std::vector{10ms, 20ms, 40ms, 80ms, 160ms, 320ms, 500ms, 500ms}));
+}
+
 TEST_F(NodeAgent, LearnsFromTheMetadataThatItIsRegisteredWhenTheAnswerIsLost) {
   agent.recovered(now, true, {});
   learn();

@@ -73,6 +73,14 @@ TEST(ReplicaPlan, UsesOnlyNodesThatServeAndStay) {
     for (auto n : nodes) EXPECT_TRUE(n == node_id{3} || n == node_id{5});
 }
 
+TEST(ReplicaPlan, AFullDiskGetsReplicasOnlyWhenThereIsNoOther) {
+  auto image = with_nodes({{"a", 1}, {"b", 1}, {"b", 1}});
+  image.nodes[node_id{1}].disk_full = true;
+  replica_plan plan{image};
+  for (const auto& nodes : plan.fresh(4, 2)) EXPECT_EQ(std::ranges::count(nodes, node_id{1}), 0);
+  for (const auto& nodes : plan.fresh(4, 3)) EXPECT_EQ(nodes.back(), node_id{1});
+}
+
 TEST(ReplicaPlan, WhoStaysKeepsItsPlaceWhenAnotherGoes) {
   const auto image = with_nodes({{"a", 1}, {"b", 1}, {"c", 1}, {"a", 1}, {"b", 1}});
   partition_state p;

@@ -51,7 +51,7 @@ struct test_owner : shard_owner {
   static test_owner active(keeping k = keeping::ephemeral, shard_settings s = {}) {
     test_owner o{k, s};
     o.owner_changed({here, 5}, true, t0);
-    o.loaded(5, {}, {}, t0);
+    o.loaded(5, {}, t0);
     return o;
   }
   effects deliver_at(deliver d, instant now = t0) { return delivered(std::move(d), now); }
@@ -89,7 +89,7 @@ TEST(ShardOwner, AssignedItQueuesUntilItIsActiveAndLoaded) {
   test_owner o;
   EXPECT_EQ(of<shard_owner::load>(o.owner_changed({here, 5}, false, t0)).at(0).epoch, 5);
   EXPECT_TRUE(o.deliver_at(message(1)).empty());
-  EXPECT_TRUE(o.loaded(5, {}, {}, t0).empty());
+  EXPECT_TRUE(o.loaded(5, {}, t0).empty());
   EXPECT_TRUE(o.deliver_at(message(2, 5, "bob")).empty());
   EXPECT_EQ(o.queued(), 2u);
   const auto todo = of<shard_owner::handle>(o.owner_changed({here, 5}, true, t0));
@@ -103,14 +103,14 @@ TEST(ShardOwner, ActiveButNotLoadedItQueuesToo) {
   test_owner o;
   o.owner_changed({here, 5}, true, t0);
   EXPECT_TRUE(o.deliver_at(message(1)).empty());
-  EXPECT_TRUE(o.loaded(4, {}, {}, t0).empty());  // of an earlier epoch
-  EXPECT_EQ(of<shard_owner::handle>(o.loaded(5, {}, {}, t0)).size(), 1u);
+  EXPECT_TRUE(o.loaded(4, {}, t0).empty());  // of an earlier epoch
+  EXPECT_EQ(of<shard_owner::handle>(o.loaded(5, {}, t0)).size(), 1u);
 }
 
 TEST(ShardOwner, SoftKindsServeFromAssigned) {
   test_owner o{keeping::soft};
   o.owner_changed({here, 5}, false, t0);
-  o.loaded(5, {}, {}, t0);
+  o.loaded(5, {}, t0);
   EXPECT_EQ(of<shard_owner::handle>(o.deliver_at(message(1))).size(), 1u);
 }
 
@@ -172,7 +172,7 @@ TEST(ShardOwner, ALeaseThatEndsRefusesWhatWaits) {
 
   test_owner late;
   late.owner_changed({here, 5}, false, t0);
-  late.loaded(5, {}, {}, t0);
+  late.loaded(5, {}, t0);
   late.deliver_at(message(1));
   EXPECT_EQ(refusal(late.owner_changed({here, 5}, true, t0 + 3s)), errc::not_leader);
 }
@@ -200,7 +200,7 @@ TEST(ShardOwner, WhatItsSenderSettledIsForgottenAndALateCopyRefused) {
   auto o = test_owner::active();
   o.handle_one(o.deliver_at(message(1)));
   o.handle_one(o.deliver_at(message(2, 5, "alice", 2)));
-  EXPECT_EQ(o.memory().size(), 1u);
+  EXPECT_EQ(o.memory().handled.size(), 1u);
   EXPECT_EQ(refusal(o.deliver_at(message(1))), errc::fenced_epoch);
 }
 
@@ -208,7 +208,7 @@ TEST(ShardOwner, TheMessagesOfAFormerLifeAreRefusedAndForgotten) {
   auto o = test_owner::active();
   o.handle_one(o.deliver_at(message(1)));
   o.life_began({caller.node, 71}, t0);
-  EXPECT_TRUE(o.memory().empty());
+  EXPECT_TRUE(o.memory().handled.empty());
   EXPECT_EQ(refusal(o.deliver_at(message(1))), errc::fenced_epoch);
   EXPECT_EQ(of<shard_owner::handle>(o.deliver_at(message(1, 5, "alice", 1, {caller.node, 71}))).size(), 1u);
 }
@@ -281,9 +281,8 @@ TEST(ShardOwner, ANewOwnerKnowsTheRepeatsOfTheOldOne) {
   o.owner_changed({here, 5}, true, t0);
   EXPECT_TRUE(o.deliver_at(message(3)).empty());
   EXPECT_TRUE(o.deliver_at(message(1, 5, "bob", 1, another)).empty());
-  const std::vector<std::pair<std::string, remembered>> memory{{"alice", {caller, 2, {}, true}},
-                                                               {"alice", {caller, 3, bytes("old"), false}}};
-  const auto out = o.loaded(5, {{another, 2}}, memory, t0);
+  const auto out = o.loaded(
+      5, {{{another, 2}}, {{"alice", {caller, 2, {}, true}}, {"alice", {caller, 3, bytes("old"), false}}}}, t0);
   EXPECT_TRUE(of<shard_owner::handle>(out).empty());
   EXPECT_EQ(as_text(of<reply>(out).at(0).payload), "old");
   EXPECT_EQ(of<refused>(out).at(0).sender, another);  // its first is settled
@@ -301,15 +300,15 @@ TEST(ShardOwner, WhatIsSettledIsRecordedBeforeItIsForgotten) {
   };
   commit(o.handle_one(o.deliver_at(message(1)), "a"));
   commit(o.handle_one(o.deliver_at(message(2, 5, "bob", 2)), "a"));
-  EXPECT_EQ(o.memory().size(), 2u);
+  EXPECT_EQ(o.memory().handled.size(), 2u);
   const auto out = o.deliver_at(message(3, 5, "carol", 3));
   const auto record = of<shard_owner::store_settled>(out);
   ASSERT_EQ(record.size(), 1u);
   EXPECT_EQ(record[0].sender, caller);
   EXPECT_EQ(record[0].settled, 3u);
-  EXPECT_EQ(o.memory().size(), 2u);
+  EXPECT_EQ(o.memory().handled.size(), 2u);
   commit(out);
-  EXPECT_TRUE(o.memory().empty());
+  EXPECT_TRUE(o.memory().handled.empty());
 }
 
 TEST(ShardOwner, AFailedStoreLoadsEverythingAgainAndRefusesWhatWasOnItsWay) {
@@ -322,7 +321,7 @@ TEST(ShardOwner, AFailedStoreLoadsEverythingAgainAndRefusesWhatWasOnItsWay) {
   o.appended(store.id, log_offset{0});
   EXPECT_TRUE(o.committed(log_offset{9}, t0).empty());
   EXPECT_TRUE(o.deliver_at(message(1)).empty());
-  EXPECT_EQ(of<shard_owner::handle>(o.loaded(5, {}, {}, t0)).size(), 1u);
+  EXPECT_EQ(of<shard_owner::handle>(o.loaded(5, {}, t0)).size(), 1u);
 }
 
 TEST(ShardOwner, APlannedMoveStopsFinishesWritesAndAcknowledges) {
@@ -365,9 +364,9 @@ TEST(ShardOwner, AShardThatWasJustHandedToUsIsLoadedBeforeItMovesOn) {
   test_owner o;
   o.owner_changed({here, 5}, true, t0);
   EXPECT_TRUE(o.hand_over(5, t0).empty());
-  const std::vector<std::pair<std::string, remembered>> memory{{"alice", {caller, 3, bytes("old"), false}}};
-  EXPECT_EQ(of<shard_owner::write_state>(o.loaded(5, {}, memory, t0)).size(), 1u);
-  EXPECT_EQ(o.memory().size(), 1u);
+  const shard_memory memory{{}, {{"alice", {caller, 3, bytes("old"), false}}}};
+  EXPECT_EQ(of<shard_owner::write_state>(o.loaded(5, memory, t0)).size(), 1u);
+  EXPECT_EQ(o.memory().handled.size(), 1u);
 
   test_owner logged{keeping::durable};
   logged.owner_changed({here, 5}, true, t0);
@@ -400,7 +399,7 @@ TEST(ShardOwner, ItsNextEpochOnThisNodeIsAnotherActivation) {
   const auto out = o.owner_changed({here, 6}, true, t0);
   EXPECT_EQ(of<shard_owner::drop>(out).size(), 1u);
   EXPECT_EQ(of<shard_owner::load>(out).at(0).epoch, 6);
-  EXPECT_TRUE(o.memory().empty());
+  EXPECT_TRUE(o.memory().handled.empty());
 }
 
 }  // namespace

@@ -91,8 +91,7 @@ private:
   };
   struct handed {
     state_of_entities state;
-    std::vector<std::pair<sender_id, std::uint64_t>> settled;
-    std::vector<std::pair<std::string, remembered>> memory;
+    shard_memory memory;
   };
 
   double drift() { return 0.91 + static_cast<double>(random_.below(181)) / 1000; }
@@ -176,8 +175,7 @@ private:
     }
   }
 
-  // -- nodes
-  // ------------------------------------------------------------------------------------------------------------
+  // -- nodes --------------------------------------------------------------------------------------------------------
 
   /// A new process; the former is gone with all that it knew.
   void start(std::size_t i) {
@@ -296,7 +294,7 @@ private:
   }
   void on(std::size_t i, const shard_owner::write_state&) {
     auto& n = nodes_[i];
-    handed_[n.owner->owner().epoch] = {n.state, n.owner->settled(), n.owner->memory()};
+    handed_[n.owner->owner().epoch] = {n.state, n.owner->memory()};
     post(i, milliseconds{random_.below(100)}, [this, i] { perform(i, nodes_[i].owner->state_written(local(i))); });
   }
   void on(std::size_t i, const shard_owner::acknowledge& x) {
@@ -340,10 +338,10 @@ private:
     n.state.clear();
     if (keeping_ != keeping::durable) {
       const auto from = planned_.contains(epoch) ? handed_.find(epoch - 1) : handed_.end();
-      if (from == handed_.end()) return perform(i, n.owner->loaded(epoch, {}, {}, local(i)));
+      if (from == handed_.end()) return perform(i, n.owner->loaded(epoch, {}, local(i)));
       n.state = from->second.state;
       if (last_state_[epoch - 1] != n.state) broken("a planned move lost what was done");
-      return perform(i, n.owner->loaded(epoch, from->second.settled, from->second.memory, local(i)));
+      return perform(i, n.owner->loaded(epoch, from->second.memory, local(i)));
     }
     if (epoch < log_epoch_) return;
     if (epoch > log_epoch_) {
@@ -360,16 +358,16 @@ private:
       else
         settled[e.sender] = std::max(settled[e.sender], e.settled);
     }
-    std::vector<std::pair<std::string, remembered>> memory;
+    shard_memory memory;
+    memory.settled.assign(settled.begin(), settled.end());
     for (const auto& [key, e] : last) {
       n.state[key] = e->state;
-      for (const auto& r : e->with) memory.emplace_back(key, r);
+      for (const auto& r : e->with) memory.handled.emplace_back(key, r);
     }
-    perform(i, n.owner->loaded(epoch, {settled.begin(), settled.end()}, memory, local(i)));
+    perform(i, n.owner->loaded(epoch, memory, local(i)));
   }
 
-  // -- the controller
-  // ---------------------------------------------------------------------------------------------------
+  // -- the controller -----------------------------------------------------------------------------------------------
 
   void registered(std::size_t i, sender_id self) {
     records_.push_back(life_record{self});
@@ -428,8 +426,7 @@ private:
     records_.push_back(owner_record{owner_, active_});
   }
 
-  // -- checks
-  // -----------------------------------------------------------------------------------------------------------
+  // -- checks -------------------------------------------------------------------------------------------------------
 
   void look_after_quiet() {
     if (!active_) return broken("no owner is active");

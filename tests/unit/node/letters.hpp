@@ -294,8 +294,39 @@ private:
         return membership_message();
       case 16:
         return replica_fetch{seat(), epoch(), random_(), log_offset{big()}, epoch(), log_offset{big()}, random_()};
-      default:
+      case 17:
         return from_leader();
+      default:
+        return entity_message();
+    }
+  }
+
+  entities::message entity_message() {
+    const entities::shard_id shard{text(), count()};
+    const auto sender = [&] { return entities::sender_id{node(), big()}; };
+    switch (random_.below(6)) {
+      case 0:
+        return entities::deliver{shard, small(), sender(), random_(), random_(), text(), payload()};
+      case 1:
+        return entities::answer{entities::reply{shard, sender(), random_(), payload()}};
+      case 2:
+        return entities::answer{entities::moved{shard, sender(), random_(), {node(), small()}}};
+      case 3:
+        return entities::answer{entities::refused{shard, sender(), random_(), pick(errc::busy, errc::not_leader)}};
+      case 4:
+        return entities::handover_request{shard, small()};
+      default: {
+        entities::handover h{shard, small(), nullptr};
+        if (flag()) return h;
+        entities::handover::contents had;
+        had.entities = some([&] { return entities::entity_state{text(), payload()}; });
+        had.memory.settled = some([&] { return std::pair{sender(), random_()}; });
+        had.memory.handled = some([&] {
+          return std::pair{text(), entities::remembered{sender(), random_(), payload(), flag()}};
+        });
+        h.had = std::make_shared<const entities::handover::contents>(std::move(had));
+        return h;
+      }
     }
   }
 

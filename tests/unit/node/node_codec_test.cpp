@@ -517,5 +517,48 @@ TEST(NodeCodec, HeartbeatsOfTheSecondVersionAreUnderstood) {
   }
 }
 
+/// Bytes as they were written when nodes began to have entities.
+TEST(NodeCodec, EntitiesOfTheFirstVersionAreUnderstood) {
+  const life from{node_id{1}, 11};
+  const entities::shard_id shard{"limit", 3};
+  const entities::sender_id asker{from.node, from.epoch};
+  const auto bytes = [](std::string_view text) { return shared_bytes::copy_of(as_bytes(text)); };
+  const entities::handover::contents had{{{"alice", bytes("state")}},
+                                         {{{asker, 4}}, {{"alice", {asker, 5, bytes("reply"), false}}}}};
+  const std::pair<entities::message, std::string_view> samples[] = {
+      {entities::deliver{shard, 6, asker, 7, 5, "alice", bytes("ask")},
+       "000000001700000000000000010003001200000000000000090000004200000008000000020000000c00000002000200"
+       "636c757374657200feffffff00000000f4ffffffffffffff030000000000000000000000000000000500000032000000"
+       "04000000030003006c696d6974000000f9ffffff00000000070000000000000004000000000000000800000002000000"
+       "0d000000320000000d0000001a000000feffffff00000000f4ffffffffffffff616c69636500000061736b0000000000"},
+      {entities::answer{entities::moved{shard, asker, 7, {node_id{2}, 8}}},
+       "000000001200000000000000010003001200000000000000090000004200000008000000020000000c00000002000200"
+       "636c757374657200feffffff00000000f4ffffffffffffff030000000200000000000000000000000500000032000000"
+       "04000000020001006c696d69740000000700000000000000fdfffffff7ffffff0000000002000000feffffff00000000"
+       "f4ffffffffffffff"},
+      {entities::handover{shard, 6, std::make_shared<const entities::handover::contents>(had)},
+       "000000002600000000000000010003001200000000000000090000004200000008000000020000000c00000002000200"
+       "636c757374657200feffffff00000000f4ffffffffffffff030000000500000000000000000000000500000032000000"
+       "04000000010001006c696d6974000000f9ffffff00000000000000000000030009000000170000001900000017000000"
+       "290000002f00000004000000000002000500000032000000050000002a000000616c6963650000007374617465000000"
+       "040000000100010004000000000000000000000002000000feffffff00000000f4ffffffffffffff0400000002000300"
+       "05000000000000000000000000000000090000003200000008000000020000000d0000002a000000616c696365000000"
+       "feffffff00000000f4ffffffffffffff7265706c79000000"},
+  };
+  for (const auto& [message, hex] : samples) {
+    EXPECT_EQ(hex_of(encode({"cluster", from, message})), hex);
+    auto read = decode(shared_bytes::own(bytes_of_hex(hex)));
+    ASSERT_TRUE(read.ok()) << read.error().text;
+    EXPECT_EQ(hex_of(encode(*read)), hex);
+  }
+}
+
+TEST(NodeCodec, KeysOfEntitiesAreAsLongAsNamesMayBe) {
+  entities::deliver d{{"limit", 0}, 1, {}, 1, 1, std::string(entities::entity_name::size_max, 'x'), {}};
+  EXPECT_TRUE(decode(encode({"c", {}, entities::message{d}})).ok());
+  d.key += 'x';
+  EXPECT_EQ(decode(encode({"c", {}, entities::message{d}})).code(), errc::malformed);
+}
+
 }  // namespace
 }  // namespace troupe
