@@ -130,6 +130,11 @@ public:
     unknown(field, value);
     return Enum{};
   }
+  /// A number of runtime/base/errc.hpp; one that only a newer version knows is `internal`.
+  errc error_code(std::uint16_t number) {
+    if (number == 0) wrong("error", "has number 0, which is none");
+    return number <= static_cast<std::uint16_t>(errc_last) ? static_cast<errc>(number) : errc::internal;
+  }
   std::string text(std::string_view field, capnp::Text::Reader from, std::size_t bytes_max = text_bytes_max) {
     if (from.size() > bytes_max) wrong(field, "has " + std::to_string(from.size()) + " bytes");
     if (!pays(field, from.size())) return {};

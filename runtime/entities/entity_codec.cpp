@@ -124,11 +124,6 @@ entities::handover::contents read(frame_reader& in, ShardContents::Reader from) 
   return had;
 }
 
-/// Of a number that a newer version has: `internal`.
-errc read_errc(std::uint16_t number) {
-  return number >= 1 && number <= static_cast<unsigned>(errc_last) ? static_cast<errc>(number) : errc::internal;
-}
-
 }  // namespace
 
 void write(EntityMessage::Builder to, const entities::message& m) {
@@ -162,7 +157,7 @@ entities::message read(frame_reader& in, EntityMessage::Reader from) {
     case EntityMessage::REFUSED: {
       const auto r = from.getRefused();
       return entities::answer{
-          entities::refused{std::move(shard), read(r.getSender()), r.getSequence(), read_errc(r.getWhy())}};
+          entities::refused{std::move(shard), read(r.getSender()), r.getSequence(), in.error_code(r.getWhy())}};
     }
     case EntityMessage::HANDOVER_REQUEST:
       return entities::handover_request{std::move(shard), from.getHandoverRequest()};

@@ -17,6 +17,7 @@ import time
 
 import facilities
 from cluster import scratch, wait_for
+from limits import Limits
 from network import Namespaces, Plain, Proxies
 from scenario import Scenario
 
@@ -72,6 +73,7 @@ class Run:
         self.s = Scenario(topic='t', partitions=plan.partitions, show=False, network=plan.network, options=options,
                           home=home, prepare=self._prepare)
         self.cluster = self.s.cluster
+        self.limits = None
         self._undo = []  # (when, what, how), in no order
         self.done = set()
 
@@ -94,6 +96,8 @@ class Run:
                 except Exception as e:  # also our own mistakes: the other runs go on, the logs are kept
                     return f'{type(e).__name__}: {e}'
                 finally:
+                    if self.limits:
+                        self.limits.finish()
                     self.cluster.network.heal()
                     self.cluster.keep = True  # the caller looks at the logs first
         finally:
@@ -109,6 +113,7 @@ class Run:
     def _go(self):
         self.cluster.start()
         self.s.serve(rate=150, size=self.plan.size)
+        self.limits = Limits(self.cluster).start()
         begun = time.monotonic()
         self.tell('the faults begin')
         for at, kind, victim, lasts, chance in self.plan.steps:
@@ -125,6 +130,13 @@ class Run:
         self.cluster.wait_in_sync('t', limit_s=60)
         self.tell('in sync')
         self.s.load.finish()
+        self.limits.finish()
+        # What killed or silenced a node, and stops that may have been cut short; a restart in a row of restarts is one more.
+        losses = sum({'kill_all': 3, 'flicker': 4}.get(kind, 1) for _, kind, *_ in self.plan.steps)
+        wrong = self.limits.violations(losses)
+        if wrong:
+            return '; '.join(wrong)
+        self.tell(f'{self.limits.calls} limits decided')
         self.s.read_everywhere()
         self.s.judge()
         self.tell('judged')

@@ -1,37 +1,16 @@
 #!/usr/bin/python3
 """What entities promise, by rate limits: one bucket for a name, whoever is asked, wherever it lives."""
-import json
 import os
 import sys
 import threading
 import time
 import unittest
-import urllib.error
 import urllib.request
 
 from cluster import Cluster, wait_for
+from limits import BURST, HOUR, call, decided
 
 NAMES = [f'customer-{i}' for i in range(60)]  # about as many as there are shards
-BURST = 5
-HOUR = {'limit': BURST, 'period_ms': 3_600_000}  # none comes back while a test runs
-
-
-def call(node, name, rule, limit_s=12):
-    """(status, body, headers) of one node's answer."""
-    request = urllib.request.Request(f'http://{node.http}/v1/limits/{name}', json.dumps(rule).encode(),
-                                     {'Content-Type': 'application/json'})
-    try:
-        with urllib.request.urlopen(request, timeout=limit_s) as answer:
-            return answer.status, json.loads(answer.read()), answer.headers
-    except urllib.error.HTTPError as e:
-        return e.code, json.loads(e.read()), e.headers
-
-
-def decided(node, name, rule):
-    status, body, _ = call(node, name, rule)
-    if status not in (200, 429):
-        raise OSError(f'{status} {body}')
-    return body['allowed']
 
 
 def take_all(cluster, name):
