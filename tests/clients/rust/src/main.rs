@@ -1,4 +1,5 @@
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 use std::collections::HashMap;
@@ -48,6 +49,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while consumed < count && Instant::now() < deadline {
         let Some(message) = consumer.poll(Duration::from_millis(500)) else { continue };
+        // What librdkafka tells of a connection that it makes anew by itself.
+        use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
+        if let Err(KafkaError::MessageConsumption(BrokerTransportFailure | AllBrokersDown)) = message {
+            continue;
+        }
         let message = message?;
         let n: usize = std::str::from_utf8(message.payload().unwrap_or_default())?.parse()?;
         let in_order = last.insert(message.partition(), n).map_or(true, |before| before < n);
