@@ -232,6 +232,7 @@ struct ControllerRequest {
     wantVoterCount @9 :Int32;
     drainNode @10 :Int32;
     setVoting @11 :SetVoting;
+    electUncleanly @12 :List(PartitionRef);
   }
 }
 

@@ -188,7 +188,7 @@ void cluster_controller::serve_waiting(draft& d, batch& b, instant now) {
     else if (const auto* c = std::get_if<alter_isr>(&w.what))
       told = judge(d, *c);
     else
-      told = decide(d, std::get<request>(w.what));
+      told = decide(d, b, std::get<request>(w.what));
     if (!told) return;  // takes more than one batch
     b.replies.emplace_back(std::move(w), std::move(*told));
     queue_.pop_front();

@@ -110,6 +110,13 @@ public:
   struct elect_preferred {
     std::vector<partition_ref> items;
   };
+  /// A partition without a leader gets one that may lack records that were acknowledged, whatever the topic allows: the
+  /// longest log that is known, else the first replica that serves. What it lacks is lost; the epoch is marked as
+  /// unclean. Errors per item: unknown_topic, invalid_partitions, invalid_request (it has a leader),
+  /// not_enough_replicas (no replica serves).
+  struct elect_uncleanly {
+    std::vector<partition_ref> items;
+  };
   /// Takes a node out of the cluster: leaderships, shards and replicas move away, then it is removed. `undo`: it stays
   /// after all, and if it was drained, it is that no more. Errors: invalid_request (no such node, or nothing to undo),
   /// not_enough_replicas (no other node would be left).
@@ -134,8 +141,9 @@ public:
   struct want_voter_count {
     std::int32_t count{3};
   };
-  using request = std::variant<create_topics, delete_topics, create_partitions, alter_configs, reserve_producer_ids,
-                               reassign, elect_preferred, remove_node, want_voter_count, drain_node, set_voting>;
+  using request =
+      std::variant<create_topics, delete_topics, create_partitions, alter_configs, reserve_producer_ids, reassign,
+                   elect_preferred, remove_node, want_voter_count, drain_node, set_voting, elect_uncleanly>;
   /// What the outcome of a request is, by its kind: `decisions` for topics, `first` of the reserved ids, `items` for
   /// the rest (of one node, and want_voter_count: one).
   struct outcome {
@@ -335,9 +343,10 @@ private:
   void balance_leaders(draft&);
 
   // cluster_requests.cpp
-  reply decide(draft&, request&);
+  reply decide(draft&, batch&, request&);
   result<void> decide(draft&, const reassign::item&);
   result<void> decide(draft&, const partition_ref&);
+  result<void> decide_uncleanly(draft&, batch&, const partition_ref&);
   result<void> decide(draft&, const remove_node&);
   result<void> decide(draft&, const drain_node&);
   result<void> decide(draft&, const set_voting&);

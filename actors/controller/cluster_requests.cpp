@@ -50,7 +50,7 @@ std::vector<node_id> voters_by_name(const metadata_image& image) {
 
 }  // namespace
 
-cluster_controller::reply cluster_controller::decide(draft& d, request& asked) {
+cluster_controller::reply cluster_controller::decide(draft& d, batch& b, request& asked) {
   d.flush();
   const auto topics = [&](controller::plan plan) {
     for (auto& record : plan.records) d.add(std::move(record));
@@ -101,6 +101,12 @@ cluster_controller::reply cluster_controller::decide(draft& d, request& asked) {
           },
           [&](const reassign& r) { return each(r.items); },
           [&](const elect_preferred& r) { return each(r.items); },
+          [&](const elect_uncleanly& r) {
+            std::vector<result<void>> results;
+            for (const auto& item : r.items) results.push_back(decide_uncleanly(d, b, item));
+            look_again_ = true;
+            return items(std::move(results));
+          },
           [&](const remove_node& r) { return each(std::vector{r}); },
           [&](const drain_node& r) { return each(std::vector{r}); },
           [&](const set_voting& r) { return each(std::vector{r}); },
@@ -163,6 +169,25 @@ result<void> cluster_controller::decide(draft& d, const partition_ref& where) {
   auto led = p->leader.value() < 0 ? partition_plan::elected(*p, f) : *p;
   led = partition_plan::led_by_preferred(led, f);
   if (led.leader.value() < 0) return {errc::not_enough_replicas, "no replica that holds everything serves now"};
+  set(d, where, *t, std::move(led), now_);
+  return {};
+}
+
+result<void> cluster_controller::decide_uncleanly(draft& d, batch& b, const partition_ref& where) {
+  const auto t = d.image().find(where.topic);
+  if (!t) return {errc::unknown_topic, "there is no such topic"};
+  const auto* p = d.partition(where);
+  if (p == nullptr) return {errc::invalid_partitions, "the topic has no such partition"};
+  if (p->leader.value() >= 0)
+    return {errc::invalid_request, "the partition is led by node " + std::to_string(p->leader.value())};
+  auto f = facts_of(d.image(), *t);
+  f.unclean_election = true;
+  const auto best = longest(d.image(), where, *p, f);
+  auto led = best ? partition_plan::elected_uncleanly(*p, f, *best) : partition_plan::elected(*p, f);
+  if (led.leader.value() < 0) return {errc::not_enough_replicas, "no replica serves now: start one, and ask again"};
+  if (led.unclean_epoch == led.epoch) b.notes.push_back({noted::event::possible_loss, led.leader, where});
+  log_ends_.erase(where);
+  leaderless_.erase(where);
   set(d, where, *t, std::move(led), now_);
   return {};
 }

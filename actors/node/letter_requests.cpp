@@ -81,6 +81,9 @@ void write(ControllerRequest::Builder to, const controller_request& r) {
                  [&](const controls::elect_preferred& e) {
                    write_list(what.initElectPreferred(count_of(e.items.size())), e.items);
                  },
+                 [&](const controls::elect_uncleanly& e) {
+                   write_list(what.initElectUncleanly(count_of(e.items.size())), e.items);
+                 },
                  [&](const controls::remove_node& n) {
                    auto out = what.initRemoveNode();
                    out.setNode(n.node.value());
@@ -194,6 +197,9 @@ controls::request read(frame_reader& in, ControllerRequest::What::Reader from) {
     case what::ELECT_PREFERRED:
       in.entered("elect preferred");
       return controls::elect_preferred{read(in, "items", from.getElectPreferred())};
+    case what::ELECT_UNCLEANLY:
+      in.entered("elect uncleanly");
+      return controls::elect_uncleanly{read(in, "items", from.getElectUncleanly())};
     case what::REMOVE_NODE: {
       in.entered("remove node");
       const auto r = from.getRemoveNode();

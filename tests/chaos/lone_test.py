@@ -13,6 +13,7 @@ import unittest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
+import frames
 from cluster import Cluster, wait_for
 from workload import settings
 
@@ -125,9 +126,19 @@ class LoneNode(unittest.TestCase):
             wait_for('a leader of what was restored', lambda: self.leader(node, 'hurt') == 1, 15)
             self.assertEqual(read(node, 'hurt'), wrote)
 
-            # The operator has none, and lets go.
+            # The operator has none, and lets go: this once …
             node.kill()
             self.damage(node, wrote[40])
+            self.start_again(cluster, node)
+            self.assertEqual(self.leader(node, 'hurt'), -1)
+            self.assertEqual(frames.elect_leaders(node.kafka, 1, {'hurt': [0]}), {None: 0, ('hurt', 0): 0})
+            self.assertIn('records_may_be_lost', said(node))
+            wait_for('a leader of what is sound', lambda: 'entity=partition/hurt/0 is=leader' in said(node), 15)
+            self.assertEqual(read(node, 'hurt'), wrote[:40])
+
+            # … or always.
+            node.kill()
+            self.damage(node, wrote[20])
             self.start_again(cluster, node)
             self.assertEqual(self.leader(node, 'hurt'), -1)
             admin = AdminClient({'bootstrap.servers': node.kafka})
@@ -135,9 +146,9 @@ class LoneNode(unittest.TestCase):
                                     set_config={'unclean.leader.election.enable': 'true'})
             admin.alter_configs([change])[change].result(15)
             wait_for('a leader of what is sound', lambda: 'entity=partition/hurt/0 is=leader' in said(node), 15)
-            self.assertEqual(read(node, 'hurt'), wrote[:40])
+            self.assertEqual(read(node, 'hurt'), wrote[:20])
             produce(node, 'hurt', values(100, 103))
-            self.assertEqual(read(node, 'hurt'), wrote[:40] + values(100, 103))
+            self.assertEqual(read(node, 'hurt'), wrote[:20] + values(100, 103))
 
     def test_a_killed_node_with_unsynced_topics_leads_at_once(self):
         with shown(Cluster(nodes=1)) as cluster:

@@ -1,21 +1,11 @@
 // What is asked of a rate limiter and what it says, as a peer reads it; and whatever was understood, a limiter decides.
-#include <cstdint>
-#include <cstring>
-#include <vector>
-
 #include "actors/limit/limiter.hpp"
 #include "runtime/base/check.hpp"
+#include "tests/fuzz/frame.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace troupe;
-  // In memory of its own and of exactly this size; the head that has to say it would hide all else.
-  std::vector<std::byte> bytes(size / 8 * 8);
-  if (!bytes.empty()) std::memcpy(bytes.data(), data, bytes.size());
-  if (bytes.size() >= 16) {
-    store_le<std::uint32_t>(bytes.data(), 0);
-    store_le(bytes.data() + 4, static_cast<std::uint32_t>(bytes.size() / 8 - 1));
-  }
-  const auto frame = shared_bytes::own(std::move(bytes));
+  const auto frame = fuzz::frame_of(data, size);
   constexpr instant now{std::chrono::hours{1}};
 
   const auto kind = limit::type();

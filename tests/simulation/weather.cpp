@@ -269,6 +269,11 @@ void weather_maker::reassign(int) {
 }
 
 void weather_maker::elect(int) {
+  if (habits_.reckless && random_.chance(0.5)) {
+    if (!c_.ask(cluster_controller::elect_uncleanly{c_.partitions()})) return;
+    count("elect_uncleanly");
+    return c_.ground().tell("elect leaders uncleanly");
+  }
   if (!c_.ask(cluster_controller::elect_preferred{c_.partitions()})) return;
   count("elect");
   c_.ground().tell("elect preferred leaders");

@@ -115,8 +115,10 @@ private:
     if (!anything_sent()) return answer(told);
     std::vector<partition_ref> items;
     for (const auto& p : asked_for_) items.push_back(p.where);
-    // An unclean election is one that the topic's setting allows, also unasked: here it only happens at once.
-    decide(asked.timeout_ms, items_of(setup().controller, cluster_controller::elect_preferred{std::move(items)}));
+    if (asked.election_type == unclean)
+      decide(asked.timeout_ms, items_of(setup().controller, cluster_controller::elect_uncleanly{std::move(items)}));
+    else
+      decide(asked.timeout_ms, items_of(setup().controller, cluster_controller::elect_preferred{std::move(items)}));
   }
 
   bool needed(const partition_state& p) const {
@@ -152,7 +154,14 @@ private:
   void refuse(std::size_t place, const error& why) override {
     auto& out = entry_of(place);
     if (why.code == errc::not_enough_replicas)
-      return nobody(out, why.text + "; unclean.leader.election.enable of the topic lets any other replica lead");
+      return nobody(out, asked.election_type == unclean
+                             ? why.text
+                             : why.text + "; an unclean election lets any other replica lead, with loss");
+    // Somebody leads by now.
+    if (why.code == errc::invalid_request && asked.election_type == unclean) {
+      out.error_code = counted(code::election_not_needed);
+      return;
+    }
     put_error(out, why);
     if (out.error_code == code::not_controller) told.error_code = out.error_code;
   }

@@ -239,7 +239,7 @@ result<cluster_controller::request> node_request(node_id node, std::string_view 
 
 result<cluster_controller::request> partition_request(const partition_ref& where, std::string_view body) {
   const std::string usage =
-      R"({"replicas": [ids, preferred leader first]}, {"cancel": true} or {"elect": "preferred"})";
+      R"({"replicas": [ids, preferred leader first]}, {"cancel": true} or {"elect": "preferred" or "unclean"})";
   auto value = body_with_one_of(body, {"replicas", "cancel", "elect"}, usage);
   if (!value) return value.error();
   const auto& what = value->begin().value();
@@ -247,6 +247,8 @@ result<cluster_controller::request> partition_request(const partition_ref& where
     return cluster_controller::request{cluster_controller::reassign{{{where, std::nullopt}}}};
   if (value->contains("elect") && what == "preferred")
     return cluster_controller::request{cluster_controller::elect_preferred{{where}}};
+  if (value->contains("elect") && what == "unclean")
+    return cluster_controller::request{cluster_controller::elect_uncleanly{{where}}};
   if (!value->contains("replicas") || !what.is_array() || what.empty()) return wrong("the body has to be " + usage);
   std::vector<node_id> target;
   for (const auto& one : what) {

@@ -16,7 +16,8 @@ namespace troupe::rest {
 ///     POST /v1/nodes/{id}            {"action": "drain"}, "remove", "undo" (of both), "add_voter", "remove_voter",
 ///                                    "auto_voter" (the controller chooses again)
 ///     GET  /v1/partitions/{topic}    leaders and replicas
-///     POST /v1/partitions/{topic}/{index}   {"replicas": [1,2,3]}, {"cancel": true}, {"elect": "preferred"}
+///     POST /v1/partitions/{topic}/{index}   {"replicas": [1,2,3]}, {"cancel": true}, {"elect": "preferred"},
+///                                    {"elect": "unclean"} (a partition without a leader; records may be lost)
 ///
 /// A POST is answered once the controller has decided: 202 with the state as it is then, which a GET follows from
 /// there. Refused with 400 and 404 (what was asked), 409 (cannot be now) and 503 (nobody to decide; try again).

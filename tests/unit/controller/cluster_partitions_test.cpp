@@ -408,6 +408,26 @@ TEST_F(Partitions, ThePreferredLeaderMayBeAskedFor) {
             errc::invalid_partitions);
 }
 
+TEST_F(Partitions, WhoeverServesLeadsWhenTheOperatorSaysSo) {
+  one({3, 2, 1});
+  const auto elect = [&] { return c.ask(cluster_controller::elect_uncleanly{{c.where("t")}}).items.at(0); };
+  EXPECT_EQ(elect().code(), errc::invalid_request);  // it has a leader
+  EXPECT_EQ(c.set_isr("t", {3}), isr_outcome::accepted);
+  EXPECT_EQ(c.set_isr("t", {3, 2}), isr_outcome::accepted);
+  EXPECT_EQ(c.set_isr("t", {3, 2, 1}), isr_outcome::accepted);
+  EXPECT_EQ(c.set_isr("t", {3, 2}), isr_outcome::accepted);  // node 1 is behind
+  c.kill(2);
+  c.kill(3);
+  ASSERT_EQ(p().leader, node_id{-1});
+  EXPECT_EQ(c.ask(cluster_controller::elect_preferred{{c.where("t")}}).items.at(0).code(), errc::not_enough_replicas);
+  EXPECT_TRUE(elect().ok());
+  EXPECT_EQ(p().leader, node_id{1});
+  EXPECT_EQ(p().isr, ids({1}));
+  EXPECT_EQ(p().unclean_epoch, p().epoch);
+  EXPECT_EQ(c.ask(cluster_controller::elect_uncleanly{{{c.where("t").topic, partition_index{3}}}}).items.at(0).code(),
+            errc::invalid_partitions);
+}
+
 TEST(PartitionDefaults, FollowTheSizeOfTheCluster) {
   cluster c;
   const std::vector<std::pair<std::size_t, std::int32_t>> expected{{1, 1}, {2, 1}, {3, 2}, {3, 2}};

@@ -224,7 +224,7 @@ TEST_F(ClusterRequests, AnUncleanElectionIsForPartitionsWithoutALeader) {
   r.election_type = 1;
   r.topic_partitions = std::vector<elect_leaders_request::topic>{{"orders", {0, 1, 2}}};
   c.ask(r, 2);
-  auto [what, answer] = asked<cluster_controller::elect_preferred>();
+  auto [what, answer] = asked<cluster_controller::elect_uncleanly>();
   ASSERT_EQ(what.items.size(), 2u);
   change("orders", 1, [](partition_state& p) { p.leader = node_id{9}; });
   answer(of({{}, error{errc::not_enough_replicas, "nobody"}}));

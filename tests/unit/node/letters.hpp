@@ -152,7 +152,7 @@ private:
   cluster_controller::request request() {
     using c = cluster_controller;
     const auto assignments = [&] { return some([&] { return nodes(); }); };
-    switch (random_.below(11)) {
+    switch (random_.below(12)) {
       case 0:
         return c::create_topics{
             some([&] {
@@ -188,6 +188,8 @@ private:
         return c::remove_node{node(), flag()};
       case 8:
         return c::drain_node{node()};
+      case 10:
+        return c::elect_uncleanly{some([&] { return where(); })};
       case 9:
         return c::set_voting{node(), pick(voting::automatic, voting::always, voting::never)};
       default:

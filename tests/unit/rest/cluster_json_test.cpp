@@ -170,6 +170,9 @@ TEST(ClusterJson, BodiesBecomeRequests) {
   EXPECT_EQ(
       std::get<cluster_controller::elect_preferred>(*partition_request(where, R"({"elect":"preferred"})")).items.at(0),
       where);
+  EXPECT_EQ(
+      std::get<cluster_controller::elect_uncleanly>(*partition_request(where, R"({"elect":"unclean"})")).items.at(0),
+      where);
 }
 
 TEST(ClusterJson, OtherBodiesAreRefusedWithWhatTheyHaveToBe) {
