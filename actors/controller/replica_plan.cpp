@@ -35,7 +35,8 @@ node_id replica_plan::next(const std::vector<node_id>& chosen, node_id without) 
       return info != nullptr && info->rack == rack;
     });
   };
-  // Who has room: a full disk holds no replica that is in sync. Then fewer of this partition in the rack, then less load for the weight; among equals the lower id.
+  // Who has room: a full disk holds no replica that is in sync. Then fewer of this partition in the rack, then less
+  // load for the weight; among equals the lower id.
   const auto better = [&](const carried& a, const carried& b) {
     if (a.info->disk_full != b.info->disk_full) return b.info->disk_full;
     if (const auto x = in_rack(a.info->rack), y = in_rack(b.info->rack); x != y) return x < y;

@@ -9,9 +9,9 @@
 
 /// Which nodes hold the replicas of partitions.
 ///
-/// The nodes of one partition are distinct; no rack has two of them while a rack without one has a node; among the
-/// nodes that are left the least loaded for its weight is taken, so replicas and leaders spread evenly. Nodes whose disk is
-/// full come last. The same image gives the same plan. Only ACTIVE nodes that are not leaving get replicas.
+/// The nodes of one partition are distinct. Nodes whose disk is full come last; among the others no rack has two while
+/// a rack without one has a node; among those that are left the least loaded for its weight is taken, so replicas and
+/// leaders spread evenly. The same image gives the same plan. Only ACTIVE nodes that are not leaving get replicas.
 namespace troupe {
 
 /// Plans against an image, and remembers what it has given out: plans made with one object do not pile up on a node.

@@ -9,6 +9,7 @@
 
 #include "runtime/base/check.hpp"
 #include "runtime/base/random.hpp"
+#include "runtime/observe/log.hpp"
 
 /// The shell of an entity host: carries messages to it, and its effects to entities, to other nodes and to callers.
 namespace troupe::entity_events {
@@ -32,6 +33,11 @@ using entity_events::wake;
 
 /// How often entities that are as new are looked for.
 constexpr std::chrono::seconds sweep_interval{10};
+
+/// What an entity takes: its key, and about so much for itself and its place in the table.
+std::size_t bytes_of(const std::string& key) {
+  return key.size() + 200;
+}
 
 /// What is counted of one kind.
 struct kind_metrics {
@@ -79,10 +85,7 @@ public:
     for (const auto& t : setup_.types) kinds_.emplace(t.kind.name, kind{&t, {*setup_.metrics, t.kind.name}});
   }
   ~shell() {
-    for (auto& [id, s] : shards_) {
-      s.of->counted.entities.add(-static_cast<double>(s.entities.size()));
-      s.of->counted.shards.add(-1);
-    }
+    for (auto& [id, s] : shards_) leave(s);
   }
 
   caf::behavior start() {
@@ -113,9 +116,10 @@ private:
     const entity_type* type;
     kind_metrics counted;
   };
+  using entity_table = std::unordered_map<std::string, std::unique_ptr<entity>>;
   struct shard {
     kind* of;
-    std::unordered_map<std::string, std::unique_ptr<entity>> entities;
+    entity_table entities;
   };
   struct call {
     std::function<void(result<shared_bytes>)> answer;
@@ -165,19 +169,32 @@ private:
   }
   void on(entity_host::handle& e) {
     auto& s = shards_.at(e.shard);
-    auto& whom = s.entities[e.key];
-    if (!whom) {
-      whom = s.of->type->make(e.key, {}, now());
-      s.of->counted.entities.add(1);
+    auto whom = s.entities.find(e.key);
+    if (whom == s.entities.end()) {
+      if (bytes_ + bytes_of(e.key) > setup_.bytes_max) {
+        if (const auto times = full_.due(); times > 0)
+          observe::log(observe::level::warn, "entity", "entities_full",
+                       {{"kind", e.shard.kind}, {"bytes", bytes_}, {"bytes_max", setup_.bytes_max}, {"times", times}});
+        return perform(host_.declined(e.shard, e.id, errc::busy, now()));
+      }
+      whom = add(s, e.key, {});
     }
     s.of->counted.handled.add();
-    perform(host_.handled(e.shard, e.id, whom->handle(e.payload, now()), std::nullopt, now()));
+    auto reply = whom->second->handle(e.payload, now());
+    if (whom->second->is_as_new(now())) remove(s, whom);
+    // By a clock that is read when it has been handled: the lease may be over since.
+    perform(host_.handled(e.shard, e.id, std::move(reply), std::nullopt, now()));
   }
   void on(entity_host::begin& e) {
     auto& s = shards_.try_emplace(e.shard, shard{&kinds_.at(e.shard.kind), {}}).first->second;
     s.of->counted.shards.add(1);
-    for (const auto& it : e.entities) s.entities[it.key] = s.of->type->make(it.key, it.bytes, now());
-    s.of->counted.entities.add(static_cast<double>(s.entities.size()));
+    if (e.missed)
+      observe::log(observe::level::warn, "entity", "shard_begins_anew",
+                   {{"entity", e.shard.kind + "/#" + std::to_string(e.shard.index)},
+                    {"why", "its former owner serves, but what it had did not come"}});
+    // More than there is room for, too: they are there already.
+    for (const auto& it : e.entities)
+      if (!s.entities.contains(it.key)) add(s, it.key, it.bytes);
   }
   void on(entity_host::collect& e) {
     std::vector<entities::entity_state> all;
@@ -188,8 +205,7 @@ private:
   void on(const entity_host::drop& e) {
     const auto at = shards_.find(e.shard);
     if (at == shards_.end()) return;
-    at->second.of->counted.shards.add(-1);
-    at->second.of->counted.entities.add(-static_cast<double>(at->second.entities.size()));
+    leave(at->second);
     shards_.erase(at);
   }
   void on(const entity_host::released& e) { setup_.released(e.shard, e.epoch); }
@@ -206,10 +222,24 @@ private:
 
   void drop_those_as_new() {
     self_->delayed_send(self_, sweep_interval, sweep{});
-    for (auto& [id, s] : shards_) {
-      const auto gone = std::erase_if(s.entities, [](const auto& it) { return it.second->is_as_new(now()); });
-      s.of->counted.entities.add(-static_cast<double>(gone));
-    }
+    for (auto& [id, s] : shards_)
+      for (auto at = s.entities.begin(); at != s.entities.end();)
+        at = at->second->is_as_new(now()) ? remove(s, at) : std::next(at);
+  }
+
+  entity_table::iterator add(shard& s, const std::string& key, byte_view state) {
+    bytes_ += bytes_of(key);
+    s.of->counted.entities.add(1);
+    return s.entities.emplace(key, s.of->type->make(key, state, now())).first;
+  }
+  entity_table::iterator remove(shard& s, entity_table::iterator at) {
+    bytes_ -= bytes_of(at->first);
+    s.of->counted.entities.add(-1);
+    return s.entities.erase(at);
+  }
+  void leave(shard& s) {
+    while (!s.entities.empty()) remove(s, s.entities.begin());
+    s.of->counted.shards.add(-1);
   }
 
   caf::event_based_actor* self_;
@@ -220,6 +250,8 @@ private:
   std::map<entities::shard_id, shard> shards_;  ///< those that are loaded
   std::unordered_map<entity_host::ticket, call> calls_;
   entity_host::ticket last_call_{0};
+  std::size_t bytes_{0};  ///< of all entities
+  observe::seldom full_;
   std::deque<entity_host::effect> todo_;
   bool performing_{false};
   std::optional<instant> wakes_at_;

@@ -12,8 +12,7 @@
 
 namespace troupe {
 
-// -- messages to a part of a node's entities
-// ---------------------------------------------------------------------------
+// -- messages to a part of a node's entities ------------------------------------------------------------------------
 
 /// From another node, or from this one.
 struct entity_mail {
@@ -50,6 +49,8 @@ struct entity_setup {
   entities::sender_id self;
   std::vector<entity_type> types;
   std::uint32_t part{0}, parts{1};
+  /// What its entities may take, with their keys; beyond, messages to new ones are refused as `busy`.
+  std::size_t bytes_max{std::size_t{256} << 20};
   /// Both may be called from any thread and do not block.
   std::function<void(node_id to, entities::message)> send;
   std::function<void(const entities::shard_id&, std::int32_t epoch)> released;

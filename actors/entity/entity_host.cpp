@@ -20,7 +20,7 @@ entity_host::entity_host(entities::sender_id self, std::vector<entity_kind> kind
   TROUPE_CHECK(settings_.parts > 0 && settings_.part < settings_.parts);
 }
 
-// -- from the metadata ------------------------------------------------------------------------------------------------
+// -- from the metadata ----------------------------------------------------------------------------------------------
 
 entity_host::effects entity_host::follow(const metadata_image& image, instant now) {
   // Lives first: an owner that starts to serve knows which senders are over.
@@ -97,7 +97,7 @@ entity_host::seats::iterator entity_host::take_seat(const shard_id& shard, const
   return at;
 }
 
-// -- what happens -----------------------------------------------------------------------------------------------------
+// -- what happens ---------------------------------------------------------------------------------------------------
 
 entity_host::effects entity_host::leased(instant until, instant now) {
   lease_end_ = until;
@@ -125,6 +125,8 @@ void entity_host::hear(node_id from, const entities::deliver& m, instant now) {
   if (m.sender.node != from) return;
   if (const auto at = seats_.find(m.shard); at != seats_.end())
     take(m.shard, at->second, at->second.owner.delivered(m, now), now);
+  else
+    out_.push_back(send{from, entities::answer{entities::refused{m.shard, m.sender, m.sequence, errc::unknown_epoch}}});
 }
 
 void entity_host::hear(node_id, const entities::answer& m, instant now) {
@@ -133,24 +135,27 @@ void entity_host::hear(node_id, const entities::answer& m, instant now) {
 
 void entity_host::hear(node_id from, const entities::handover_request& m, instant) {
   const auto at = seats_.find(m.shard);
-  if (at == seats_.end()) return;
-  const auto& handed = at->second.handed;
+  const bool here = at != seats_.end() && at->second.handed.epoch == m.epoch;
   // An answer either way: the next owner does not have to wait for what is not there.
-  out_.push_back(send{from, entities::handover{m.shard, m.epoch, handed.epoch == m.epoch ? handed.had : nullptr}});
+  out_.push_back(send{from, entities::handover{m.shard, m.epoch, here ? at->second.handed.had : nullptr}});
 }
 
 void entity_host::hear(node_id, const entities::handover& m, instant now) {
   const auto at = seats_.find(m.shard);
   if (at == seats_.end() || at->second.kind->how == keeping::durable) return;
   auto& s = at->second;
-  if (s.loading == m.epoch + 1)
+  if (s.loading && *s.loading - 1 == m.epoch) {
+    if (!m.had) s.former = node_id{-1};  // it says so: nothing was missed
     begin_with(m.shard, s, m.had, now);
-  else if (m.had && m.epoch >= s.known.epoch)
+  } else if (m.had && m.epoch >= s.known.epoch && m.epoch > s.early.epoch) {
     s.early = m;
+  }
 }
 
 result<entity_host::effects> entity_host::ask(ticket t, const entities::entity_name& name, shared_bytes payload,
                                               instant now) {
+  if (shards_of(name.kind) == 0 && std::ranges::find(kinds_, name.kind, &entity_kind::name) != kinds_.end())
+    return {errc::not_leader, "this node does not know yet where entities of the kind " + name.kind + " are"};
   auto todo = router_.send(t, name, std::move(payload), now);
   if (!todo) return todo.error();
   take(std::move(*todo));
@@ -172,18 +177,25 @@ entity_host::effects entity_host::tick(instant now) {
       s.handed = {};
       s.handed_until = instant::max();
     }
+    if (s.ask_at <= now) ask_former(shard, s, now);
     if (s.load_until <= now) begin_with(shard, s, s.early.epoch == *s.loading - 1 ? s.early.had : nullptr, now);
     take(shard, s, s.owner.tick(now), now);
   }
   return finish();
 }
 
-// -- what became of effects -------------------------------------------------------------------------------------------
+// -- what became of effects -----------------------------------------------------------------------------------------
 
 entity_host::effects entity_host::handled(const shard_id& shard, shard_owner::ticket id, shared_bytes reply,
                                           std::optional<shared_bytes> record, instant now) {
   auto& s = seats_.at(shard);
   take(shard, s, s.owner.handled(id, std::move(reply), std::move(record), now), now);
+  return finish();
+}
+
+entity_host::effects entity_host::declined(const shard_id& shard, shard_owner::ticket id, errc why, instant now) {
+  auto& s = seats_.at(shard);
+  take(shard, s, s.owner.declined(id, why, now), now);
   return finish();
 }
 
@@ -229,7 +241,7 @@ entity_host::effects entity_host::collected(const shard_id& shard, std::int32_t 
   return finish();
 }
 
-// -- what the cores decide --------------------------------------------------------------------------------------------
+// -- what the cores decide ------------------------------------------------------------------------------------------
 
 void entity_host::take(entities::router::effects&& todo) {
   for (auto& it : todo)
@@ -270,7 +282,7 @@ void entity_host::take(const shard_id& shard, seat& s, shard_owner::effects&& to
                    },
                    [&](shard_owner::drop&) {
                      s.loading.reset();
-                     s.load_until = instant::max();
+                     s.load_until = s.ask_at = instant::max();
                      out_.push_back(drop{shard});
                    },
                },
@@ -286,7 +298,12 @@ void entity_host::load_state(const shard_id& shard, seat& s, std::int32_t epoch,
   if (s.early.had && s.early.epoch == epoch - 1) return;
   if (s.former.value() < 0) return;
   s.load_until = now + settings_.handover_wait;
-  out_.push_back(send{s.former, entities::handover_request{shard, epoch - 1}});
+  ask_former(shard, s, now);
+}
+
+void entity_host::ask_former(const shard_id& shard, seat& s, instant now) {
+  s.ask_at = now + settings_.handover_again;
+  out_.push_back(send{s.former, entities::handover_request{shard, *s.loading - 1}});
 }
 
 void entity_host::begin_with(const shard_id& shard, seat& s, std::shared_ptr<const entities::handover::contents> had,
@@ -294,16 +311,16 @@ void entity_host::begin_with(const shard_id& shard, seat& s, std::shared_ptr<con
   static const entities::handover::contents nothing;
   const auto& state = had ? *had : nothing;
   const auto epoch = *std::exchange(s.loading, std::nullopt);
-  s.load_until = instant::max();
+  s.load_until = s.ask_at = instant::max();
   s.early = {};
-  out_.push_back(begin{shard, state.entities});
+  out_.push_back(begin{shard, state.entities, !had && s.former.value() >= 0});
   take(shard, s, s.owner.loaded(epoch, state.memory, now), now);
 }
 
-// -- time -------------------------------------------------------------------------------------------------------------
+// -- time -----------------------------------------------------------------------------------------------------------
 
 void entity_host::set_due(const shard_id& shard, seat& s) {
-  const auto due = std::min({s.owner.wakes_at().value_or(instant::max()), s.load_until, s.handed_until});
+  const auto due = std::min({s.owner.wakes_at().value_or(instant::max()), s.load_until, s.ask_at, s.handed_until});
   if (due == s.due) return;
   if (s.due != instant::max()) due_.erase({s.due, shard});
   s.due = due;
@@ -316,7 +333,7 @@ std::optional<instant> entity_host::wakes_at() const {
   return at;
 }
 
-// -- queries ----------------------------------------------------------------------------------------------------------
+// -- queries --------------------------------------------------------------------------------------------------------
 
 std::uint32_t entity_host::shards_of(std::string_view kind) const {
   const auto at = shards_.find(kind);

@@ -48,8 +48,8 @@ public:
   struct settings {
     entities::router_settings router;
     entities::shard_settings shard;
-    /// For what the former owner of a shard had; then it is gone.
-    std::chrono::milliseconds handover_wait{2000};
+    /// For what the former owner of a shard had, which is asked again and again; then it is gone.
+    std::chrono::milliseconds handover_wait{3000}, handover_again{200};
     /// So long a former owner keeps it for the next.
     std::chrono::milliseconds handover_kept{30'000};
     std::uint32_t part{0}, parts{1};
@@ -102,6 +102,7 @@ public:
   struct begin {
     shard_id shard;
     std::vector<entities::entity_state> entities;
+    bool missed{false};  ///< there was a former owner that serves, and what it had did not come
   };
   /// Planned move: say `collected` with all its entities. Nothing is handled meanwhile.
   struct collect {
@@ -136,15 +137,18 @@ public:
 
   // -- from callers ------------------------------------------------------------------------------------------------
 
-  /// As `router::send`. The name's shard is of this part.
+  /// As `router::send`. The name's shard is of this part. Further error not_leader: the metadata here does not have the
+  /// kind yet.
   result<effects> ask(ticket, const entities::entity_name&, shared_bytes payload, instant now);
   /// The node stops: everything that was asked ends with `why`.
   effects stopped(const error& why);
 
-  // -- what became of effects; of an activation that is over: no effect ----------------------------------------------
+  // -- what became of effects; of an activation that is over: no effect ---------------------------------------------
 
   effects handled(const shard_id&, entities::shard_owner::ticket, shared_bytes reply,
                   std::optional<shared_bytes> record, instant now);
+  /// It cannot be handled now.
+  effects declined(const shard_id&, entities::shard_owner::ticket, errc why, instant now);
   effects appended(const shard_id&, entities::shard_owner::token, log_offset at, instant now);
   effects store_failed(const shard_id&, instant now);
   effects loaded(const shard_id&, std::int32_t epoch, std::vector<entities::entity_state>,
@@ -154,7 +158,7 @@ public:
   effects collected(const shard_id&, std::int32_t epoch, std::vector<entities::entity_state>, instant now);
   effects tick(instant now);
 
-  // -- queries -------------------------------------------------------------------------------------------------------
+  // -- queries ------------------------------------------------------------------------------------------------------
 
   std::optional<instant> wakes_at() const;
   /// How many shards a kind has in this cluster; 0: no such kind, or nothing is known of it yet.
@@ -176,7 +180,7 @@ private:
     bool active{false};
     node_id former{-1};                   ///< who owned it in the epoch before, if we saw that and it still serves
     std::optional<std::int32_t> loading;  ///< the epoch whose state is wanted
-    instant load_until{instant::max()};
+    instant load_until{instant::max()}, ask_at{instant::max()};
     entities::handover early;   ///< `had`: came before the metadata that gives us the shard
     entities::handover handed;  ///< `had`: what we had at the end of a planned move
     instant handed_until{instant::max()};
@@ -190,6 +194,7 @@ private:
   void take(entities::router::effects&&);
   void take(const shard_id&, seat&, entities::shard_owner::effects&&, instant now);
   void load_state(const shard_id&, seat&, std::int32_t epoch, instant now);
+  void ask_former(const shard_id&, seat&, instant now);
   void begin_with(const shard_id&, seat&, std::shared_ptr<const entities::handover::contents>, instant now);
   void hear(node_id from, const entities::deliver&, instant now);
   void hear(node_id from, const entities::answer&, instant now);

@@ -13,6 +13,20 @@ caf::actor actor_at(const std::shared_ptr<const cluster_view::route>& route, par
   return index.value() >= 0 && i < route->partitions.size() ? route->partitions[i] : caf::actor{};
 }
 
+/// Calls it once: with `closed`, when the message that holds it was taken by nobody.
+class sure_answer {
+public:
+  explicit sure_answer(std::function<void(result<shared_bytes>)> answer) : answer_{std::move(answer)} {}
+  sure_answer(const sure_answer&) = delete;
+  ~sure_answer() {
+    if (answer_) answer_(error{errc::closed, "the node is stopping"});
+  }
+  void operator()(result<shared_bytes> r) { std::exchange(answer_, nullptr)(std::move(r)); }
+
+private:
+  std::function<void(result<shared_bytes>)> answer_;
+};
+
 }  // namespace
 
 caf::actor cluster_view::partition(std::string_view topic, partition_index index) const {
@@ -35,7 +49,10 @@ void cluster_directory::ask(entities::entity_name whom, shared_bytes payload,
     return answer(error{errc::not_leader, "the cluster has no entities of the kind " + whom.kind + " yet"});
   const auto shard = entities::shard_of(whom, static_cast<std::uint32_t>(kind->second.size()));
   const auto part = entity_host::part_of(shard, static_cast<std::uint32_t>(hosts->size()));
-  caf::anon_send((*hosts)[part], ask_entity{std::move(whom), std::move(payload), std::move(answer)});
+  auto told = [sure = std::make_shared<sure_answer>(std::move(answer))](result<shared_bytes> r) {
+    (*sure)(std::move(r));
+  };
+  caf::anon_send((*hosts)[part], ask_entity{std::move(whom), std::move(payload), std::move(told)});
 }
 
 }  // namespace troupe

@@ -91,6 +91,8 @@ constexpr milliseconds again_after{5000};
 constexpr std::uint64_t metadata_map_bytes = 4ull << 30;
 /// Producer ids are reserved in blocks, so that a commit pays for many; what a crash leaves of a block is never used.
 constexpr std::int64_t producer_id_block = 1000;
+/// What the entities of a node may take.
+constexpr std::size_t entity_bytes_max = std::size_t{256} << 20;
 
 /// A node that was alone, before there were quorums, has its metadata as records: they become the quorum's snapshot.
 result<raft_table::former> adopt(const store::table& table, const registration& self) {
@@ -209,6 +211,9 @@ caf::behavior shell::start() {
   self_->set_default_handler(caf::drop);
   self_->set_down_handler([this](caf::down_msg& m) {
     if (host_) host_->ended(m.source);
+    // Nobody would answer for its shards, and the cluster takes them for served.
+    if (std::ranges::find(entity_hosts_, m.source, [](const auto& h) { return h.address(); }) != entity_hosts_.end())
+      fail({errc::internal, "what handles the entities of this node has ended"});
     if (host_ && host_->incomplete()) try_again_at_ = std::min(try_again_at_, now() + again_after);
     if (replicas_stopping_) replicas_stopped();
   });
@@ -286,7 +291,7 @@ caf::behavior shell::start() {
   };
 }
 
-// -- opening ----------------------------------------------------------------------------------------------------------
+// -- opening --------------------------------------------------------------------------------------------------------
 
 result<void> shell::open() {
   if (auto checked = parse_topic_settings(setup_.defaults.topic_overrides); !checked) return checked.error();
@@ -422,7 +427,7 @@ result<void> shell::open_transport() {
   return {};
 }
 
-// -- effects ----------------------------------------------------------------------------------------------------------
+// -- effects --------------------------------------------------------------------------------------------------------
 
 void shell::perform(node_core::effects&& todo) {
   for (auto& it : todo) {
@@ -510,7 +515,9 @@ void shell::start_entities(life as) {
       caf::anon_send(me, shard_stopped{shard, epoch});
     };
     s.metrics = setup_.metrics;
+    s.bytes_max = entity_bytes_max / setup_.entity_parts;
     entity_hosts_.push_back(spawn_entities(self_->system(), std::move(s)));
+    self_->monitor(entity_hosts_.back());
   }
   tell_entities(entities_leased{home_->lease_end});
   post_->brings_to(entity_hosts_);
@@ -557,7 +564,7 @@ void shell::look_at_peers(const metadata_image& image) {
   nodes_->set(serving);
 }
 
-// -- time -------------------------------------------------------------------------------------------------------------
+// -- time -----------------------------------------------------------------------------------------------------------
 
 void shell::beat() {
   if (!core_ || failed_) return;
@@ -633,7 +640,7 @@ void shell::hear(const link_is& m) {
   perform(core_->link_lost(now(), lost, m.reset));
 }
 
-// -- requests ---------------------------------------------------------------------------------------------------------
+// -- requests -------------------------------------------------------------------------------------------------------
 
 void shell::ask(cluster_controller::request what, std::function<void(cluster_controller::outcome)> answer) {
   std::optional<error> why_not = failed_;
@@ -695,7 +702,7 @@ void shell::reserve_ids() {
   });
 }
 
-// -- the end ----------------------------------------------------------------------------------------------------------
+// -- the end --------------------------------------------------------------------------------------------------------
 
 void shell::stop(stop_request& m) {
   if (stopping_) return m.answer();
@@ -765,7 +772,7 @@ void shell::fail(const error& why) {
   if (stopping_) close_doors();
 }
 
-// -- what happens -----------------------------------------------------------------------------------------------------
+// -- what happens ---------------------------------------------------------------------------------------------------
 
 void shell::applies(const std::vector<metadata_record>& records, const metadata_image& before) {
   records_->add(static_cast<double>(records.size()));

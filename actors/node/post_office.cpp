@@ -16,7 +16,9 @@ bool is_bulk(const node_message& m) {
     const auto* records = std::get_if<replica_answer::records>(&a->what);
     return records && !records->runs.empty();
   }
-  if (const auto* e = std::get_if<entities::message>(&m)) return std::holds_alternative<entities::handover>(*e);
+  // What is large must not keep heartbeats waiting, or push them out of the queue.
+  constexpr std::size_t small = 4 << 10;
+  if (const auto* e = std::get_if<entities::message>(&m)) return entities::payload_bytes(*e) > small;
   const auto* r = std::get_if<raft_message>(&m);
   return r && std::holds_alternative<raft_install>(r->body);
 }

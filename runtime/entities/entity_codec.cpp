@@ -9,7 +9,7 @@ namespace {
 using entities::sender_id;
 using entities::shard_id;
 
-// -- writing ----------------------------------------------------------------------------------------------------------
+// -- writing --------------------------------------------------------------------------------------------------------
 
 void write(EntitySender::Builder to, const sender_id& s) {
   to.setNode(s.node.value());
@@ -99,7 +99,7 @@ struct message_writer {
   }
 };
 
-// -- reading ----------------------------------------------------------------------------------------------------------
+// -- reading --------------------------------------------------------------------------------------------------------
 
 sender_id read(EntitySender::Reader from) {
   return {node_id{from.getNode()}, from.getEpoch()};
@@ -118,8 +118,10 @@ entities::handover::contents read(frame_reader& in, ShardContents::Reader from) 
     return std::pair{read(s.getSender()), s.getBelow()};
   });
   had.memory.handled = in.list("handled", from.getHandled(), [&](HandledMessage::Reader h) {
-    return std::pair{read_key(in, h.getKey()), entities::remembered{read(h.getSender()), h.getSequence(),
-                                                                    in.slice("reply", h.getReply()), h.getSettled()}};
+    // Some are kept for long, and would hold the whole frame.
+    return std::pair{read_key(in, h.getKey()),
+                     entities::remembered{read(h.getSender()), h.getSequence(),
+                                          shared_bytes::copy_of(in.slice("reply", h.getReply())), h.getSettled()}};
   });
   return had;
 }
@@ -173,28 +175,12 @@ entities::message read(frame_reader& in, EntityMessage::Reader from) {
 }
 
 std::size_t frame_bytes(const entities::message& m) {
-  constexpr std::size_t others = 256, each = 64;
-  const auto of_answer = [](const auto& a) {
-    if constexpr (requires { a.payload; })
-      return a.payload.size();
-    else
-      return std::size_t{0};
-  };
-  return others + std::visit(overloaded{
-                                 [](const entities::deliver& d) { return d.key.size() + d.payload.size(); },
-                                 [&](const entities::answer& a) { return std::visit(of_answer, a); },
-                                 [](const entities::handover_request&) { return std::size_t{0}; },
-                                 [](const entities::handover& h) {
-                                   std::size_t all = 0;
-                                   if (!h.had) return all;
-                                   for (const auto& e : h.had->entities) all += each + e.key.size() + e.bytes.size();
-                                   all += h.had->memory.settled.size() * each;
-                                   for (const auto& [key, r] : h.had->memory.handled)
-                                     all += 2 * each + key.size() + r.reply.size();
-                                   return all;
-                                 },
-                             },
-                             m);
+  constexpr std::size_t others = 256, each = 128;
+  auto all = others + entities::shard_in(m).kind.size() + entities::payload_bytes(m);
+  if (const auto* d = std::get_if<entities::deliver>(&m)) all += d->key.size();
+  if (const auto* h = std::get_if<entities::handover>(&m); h != nullptr && h->had)
+    all += each * (h->had->entities.size() + h->had->memory.settled.size() + h->had->memory.handled.size());
+  return all;
 }
 
 }  // namespace troupe::schema

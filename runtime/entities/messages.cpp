@@ -24,4 +24,23 @@ const shard_id& shard_in(const message& m) {
   return std::visit(overloaded{[&](const answer& a) -> const shard_id& { return std::visit(of_one, a); }, of_one}, m);
 }
 
+std::size_t payload_bytes(const message& m) {
+  struct {
+    std::size_t operator()(const deliver& d) const { return d.payload.size(); }
+    std::size_t operator()(const reply& r) const { return r.payload.size(); }
+    std::size_t operator()(const moved&) const { return 0; }
+    std::size_t operator()(const refused&) const { return 0; }
+    std::size_t operator()(const answer& a) const { return std::visit(*this, a); }
+    std::size_t operator()(const handover_request&) const { return 0; }
+    std::size_t operator()(const handover& h) const {
+      std::size_t all = 0;
+      if (!h.had) return all;
+      for (const auto& e : h.had->entities) all += e.key.size() + e.bytes.size();
+      for (const auto& [key, it] : h.had->memory.handled) all += key.size() + it.reply.size();
+      return all;
+    }
+  } bytes;
+  return std::visit(bytes, m);
+}
+
 }  // namespace troupe::entities

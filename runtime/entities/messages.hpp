@@ -66,7 +66,7 @@ struct deliver {
   shared_bytes payload;
 };
 
-// -- owner to router: each says which message it answers -------------------------------------------------------------
+// -- owner to router: each says which message it answers ------------------------------------------------------------
 
 struct reply {
   shard_id shard;
@@ -91,8 +91,7 @@ struct refused {
 };
 using answer = std::variant<reply, moved, refused>;
 
-// -- between owners: what a shard without a log takes along when it moves in order
-// --------------------------------------
+// -- between owners: what a shard without a log takes along when it moves in order ----------------------------------
 
 /// A message that was handled. Durable kinds store it with the entity, so that repeats are known after a failover.
 struct remembered {
@@ -119,7 +118,7 @@ struct handover_request {
 struct handover {
   shard_id shard;
   std::int32_t epoch{-1};
-  /// Nothing: it did not stop in order, and what it had is gone.
+  /// Nothing: it did not stop in order, or too long ago; what it had is gone.
   struct contents {
     std::vector<entity_state> entities;
     shard_memory memory;
@@ -130,5 +129,7 @@ struct handover {
 using message = std::variant<deliver, answer, handover_request, handover>;
 /// The shard that it is about.
 const shard_id& shard_in(const message&);
+/// Of payloads and states in it.
+std::size_t payload_bytes(const message&);
 
 }  // namespace troupe::entities

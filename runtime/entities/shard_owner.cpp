@@ -309,6 +309,19 @@ std::vector<remembered> shard_owner::to_remember(const std::string& key) const {
   return out;
 }
 
+shard_owner::effects shard_owner::declined(ticket id, errc why, instant now) {
+  effects out;
+  const auto found = running_.find(id);
+  if (found == running_.end()) return out;
+  const auto [ref, key] = std::move(found->second);
+  running_.erase(found);
+  refuse(ref, why, out);
+  forget(ref);
+  start_next(key, now, out);
+  finish_hand_over(out);
+  return out;
+}
+
 shard_owner::effects shard_owner::appended(token id, log_offset at) {
   for (auto& s : storing_)
     if (s.id == id) s.at = at;

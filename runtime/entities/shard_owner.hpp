@@ -133,6 +133,8 @@ public:
   effects loaded(std::int32_t epoch, const shard_memory&, instant now);
   /// The entity has handled it. `record`: its new state, only for durable kinds, and only if it changed.
   effects handled(ticket, shared_bytes reply, std::optional<shared_bytes> record, instant now);
+  /// The entity cannot handle it now: its sender hears why, and nothing of it is remembered.
+  effects declined(ticket, errc why, instant now);
   effects appended(token, log_offset at);
   /// Everything below `watermark` is committed.
   effects committed(log_offset watermark, instant now);

@@ -9,7 +9,7 @@ import urllib.request
 from cluster import wait_for
 
 BURST = 5
-HOUR = {'limit': BURST, 'period_ms': 3_600_000}  # none comes back while a run lasts
+HOUR = {'limit': BURST, 'period_ms': 3_600_000}  # none comes back within ten minutes
 
 
 def call(node, name, rule, limit_s=12):

@@ -11,6 +11,8 @@ if(TROUPE_ACTORS)
                       ${CMAKE_SOURCE_DIR}/actors/entity/entity_actor.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/replica_host.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/quorum_writer.cpp)
+  troupe_test(entity_actor USES troupe_shells LABELS unit
+              SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/entity_actor_test.cpp)
   troupe_test(transport_links USES troupe_transport LABELS unit
               SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/transport_test.cpp)
 endif()

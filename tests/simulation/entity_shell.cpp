@@ -71,8 +71,7 @@ void entity_shell::received(const release_order& m) {
   perform(host_.hand_over({m.kind, m.shard}, m.epoch, home_.now()));
 }
 
-// -- what the host decides
-// ----------------------------------------------------------------------------------------------
+// -- what the host decides ------------------------------------------------------------------------------------------
 
 void entity_shell::perform(entity_host::effects&& todo) {
   for (auto& effect : todo) {
@@ -151,8 +150,7 @@ void entity_shell::on(const entity_host::released& e) {
       home_.core_->to_controller(home_.now(), shard_released{home_.self(), e.shard.kind, e.shard.index, e.epoch}));
 }
 
-// -- durable shards
-// -------------------------------------------------------------------------------------------------------
+// -- durable shards -------------------------------------------------------------------------------------------------
 
 std::optional<partition_ref> entity_shell::partition_of(const id& shard) const {
   const auto topic = home_.image_->find(kind_of(shard).topic());
@@ -232,8 +230,7 @@ void entity_shell::append(const id& shard, std::int32_t epoch, entities::shard_o
                                 decompressor::of_this_thread()));
 }
 
-// -- for checkers
-// ---------------------------------------------------------------------------------------------------------
+// -- for checkers ---------------------------------------------------------------------------------------------------
 
 bool entity_shell::serves(const id& shard) const {
   const auto* owner = host_.owner_of(shard);

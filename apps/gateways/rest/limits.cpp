@@ -3,8 +3,6 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "apps/gateways/rest/operations.hpp"
-
 namespace troupe::rest {
 
 namespace {
@@ -14,6 +12,12 @@ using nlohmann::json;
 /// Rounded up: who comes back then is allowed.
 std::int64_t whole(std::chrono::nanoseconds time, std::chrono::nanoseconds unit) {
   return (time + unit - std::chrono::nanoseconds{1}) / unit;
+}
+
+net::http_response undecided(const error& why) {
+  auto out = net::problem(503, why.text + "; it may have counted all the same: try again");
+  out.headers.emplace_back("Retry-After", "1");
+  return out;
 }
 
 }  // namespace
@@ -58,12 +62,12 @@ void add_limits(net::http_server& server, std::shared_ptr<cluster_directory> dir
     const auto refuse = [&](net::http_response what) { answer([what = std::move(what)] { return what; }); };
     const entities::entity_name whom{"limit", asked.parts[0]};
     if (whom.text().size() > entities::entity_name::size_max)
-      return refuse(net::problem(400, "a limit's name has at most 500 bytes"));
+      return refuse(net::problem(400, "a limit's name has at most 506 bytes"));
     const auto what = limit_request(asked.body);
     if (!what) return refuse(net::problem(400, what.error().text));
     directory->ask(whom, limit::encode(*what), [answer, what = *what](result<shared_bytes> reply) {
       answer([what, reply = std::move(reply)] {
-        if (!reply) return refusal(reply.error());
+        if (!reply) return undecided(reply.error());
         const auto v = limit::decode_answer(*reply);
         if (!v) return net::problem(v.code() == errc::invalid_request ? 400 : 500, v.error().text);
         return limit_answer(what, *v);

@@ -196,6 +196,20 @@ TEST(ShardOwner, ARepeatIsAnsweredFromMemoryAndHandledOnce) {
   EXPECT_EQ(as_text(of<reply>(again).at(0).payload), "done");
 }
 
+TEST(ShardOwner, WhatIsDeclinedIsRefusedAndMayComeAgain) {
+  auto o = test_owner::active();
+  const auto first = of<shard_owner::handle>(o.deliver_at(message(1))).at(0);
+  EXPECT_TRUE(of<shard_owner::handle>(o.deliver_at(message(2))).empty());
+  const auto out = o.declined(first.id, errc::busy, t0);
+  EXPECT_EQ(of<refused>(out).at(0).why, errc::busy);
+  EXPECT_EQ(of<refused>(out).at(0).sequence, 1u);
+  const auto next = of<shard_owner::handle>(out);
+  ASSERT_EQ(next.size(), 1u);  // the entity goes on with what waited for it
+  EXPECT_TRUE(o.declined(first.id, errc::busy, t0).empty());
+  EXPECT_EQ(of<reply>(o.handled(next[0].id, bytes("done"), {}, t0)).size(), 1u);
+  EXPECT_EQ(of<shard_owner::handle>(o.deliver_at(message(1))).size(), 1u);
+}
+
 TEST(ShardOwner, WhatItsSenderSettledIsForgottenAndALateCopyRefused) {
   auto o = test_owner::active();
   o.handle_one(o.deliver_at(message(1)));

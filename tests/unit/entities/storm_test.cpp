@@ -107,7 +107,7 @@ private:
         static_cast<std::int64_t>(static_cast<double>(now_.time_since_epoch().count()) * controller_drift_)}};
   }
 
-  // -- time -----------------------------------------------------------------------------------------------------------
+  // -- time ---------------------------------------------------------------------------------------------------------
 
   void advance(instant until, bool faults) {
     auto fault = now_;

@@ -91,6 +91,7 @@ public:
                        perform(n, at(n).handled(e.shard, e.id, bytes(state), std::nullopt, now));
                      },
                      [&](entity_host::begin& e) {
+                       missed += e.missed;
                        EXPECT_TRUE(states[n].empty());
                        for (const auto& it : e.entities) states[n][it.key] = as_text(it.bytes);
                      },
@@ -119,6 +120,7 @@ public:
   std::map<int, std::map<std::string, std::string>> states;
   std::vector<std::pair<int, std::int32_t>> released;
   std::set<int> gone;
+  int missed{0};
   std::function<bool(const entities::message&)> lost;
 
 private:
@@ -204,6 +206,20 @@ TEST(EntityHost, TheNextOwnerAsksWhenNothingComes) {
   EXPECT_EQ(w.states[2]["x"], "a");
 }
 
+TEST(EntityHost, ItAsksAgainUntilItHasAnAnswer) {
+  auto w = serving(2, 1);
+  w.ask(2, 1, "a");
+  w.settle();
+  w.move(1, 2, 2);
+  int lost = 0;
+  w.lost = [&](const entities::message& m) { return std::holds_alternative<entities::handover>(m) && ++lost < 4; };
+  w.tell_all();
+  w.pass(2s);
+  EXPECT_EQ(lost, 4);
+  EXPECT_EQ(w.states[2]["x"], "a");
+  EXPECT_EQ(w.missed, 0);
+}
+
 TEST(EntityHost, WithoutAnAnswerItBeginsWithNothing) {
   auto w = serving(2, 1);
   w.ask(2, 1, "a");
@@ -216,6 +232,7 @@ TEST(EntityHost, WithoutAnAnswerItBeginsWithNothing) {
   EXPECT_FALSE(w.ended.contains(2));
   w.pass(3s);
   EXPECT_EQ(w.ended.at(2), "b");
+  EXPECT_EQ(w.missed, 1);
 }
 
 TEST(EntityHost, WhoDidNotStopInOrderIsNotWaitedFor) {
@@ -239,6 +256,22 @@ TEST(EntityHost, AFormerOwnerThatHasNothingSaysSo) {
   w.ask(2, 1, "b");
   w.settle();
   EXPECT_EQ(w.ended.at(1), "b");
+  EXPECT_EQ(w.missed, 0);
+}
+
+TEST(EntityHost, WhoKnowsNothingOfTheShardYetSaysSo) {
+  world w{2};
+  entities::deliver d{only, 1, {node_id{2}, 12}, 1, 1, "x", bytes("a")};
+  auto out = w.at(1).received(node_id{2}, d, w.now);
+  ASSERT_EQ(out.size(), 1u);
+  const auto& refusal =
+      std::get<entities::refused>(std::get<entities::answer>(std::get<entity_host::send>(out[0]).what));
+  EXPECT_EQ(refusal.why, errc::unknown_epoch);
+  EXPECT_EQ(refusal.sequence, 1u);
+  out = w.at(1).received(node_id{2}, entities::handover_request{only, 1}, w.now);
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(std::get<entities::handover>(std::get<entity_host::send>(out[0]).what).had, nullptr);
+  EXPECT_EQ(w.at(1).ask(1, {"bin", "x"}, {}, w.now).code(), errc::not_leader);
 }
 
 TEST(EntityHost, WhatWasGivenUpIsKeptForAWhileOnly) {
