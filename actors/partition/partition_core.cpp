@@ -15,6 +15,9 @@ namespace {
 constexpr unsigned put_off_max = 12;
 /// What a producer sent before it could hear of a refusal comes within this.
 constexpr std::chrono::seconds refusal_remembered{5};
+/// A producer waits so long for the answer of a leader that it does not hear any more (librdkafka's socket.timeout.ms,
+/// and a little).
+constexpr std::chrono::seconds first_batch_awaited{65};
 
 std::int64_t milliseconds(wall_time at) noexcept {
   return at.time_since_epoch().count();
@@ -189,14 +192,17 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   const auto deadline = m.acks == -1 ? m.deadline : instant::max();
   const auto sequences = sequence_range::of(header);
   if (sequences) {
+    const bool refused = refused_lately_ && at.now - refused_lately_->at < refusal_remembered;
+    const bool new_here = took_over_at_ && at.now - *took_over_at_ < first_batch_awaited;
+    if (sequences->first != 0 && !producers_.knows(sequences->producer) && (refused || new_here))
+      return refuse(refused ? refused_lately_->why : error{errc::not_leader, "its first batches may still come"});
     auto duplicate = producers_.check(*sequences);
     if (!duplicate) {
       // Producers send ahead. What follows a batch that we refused for a while would be told of a gap, which they take
       // for a loss: librdkafka begins a new epoch for all its partitions then, and repeats what may be stored
       // elsewhere.
       const bool gap = duplicate.error().code == errc::out_of_order_sequence;
-      const bool ahead = gap && refused_lately_ && at.now - refused_lately_->at < refusal_remembered;
-      return refuse(ahead ? refused_lately_->why : duplicate.error());
+      return refuse(gap && refused ? refused_lately_->why : duplicate.error());
     }
     if (*duplicate) {
       const auto& original = **duplicate;
@@ -234,6 +240,11 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
 
 void partition_core::refused_before(error why, instant now) {
   refused_lately_ = {std::move(why), now};
+}
+
+void partition_core::took_over(instant now) {
+  refused_before({errc::not_leader, "this replica leads only now"}, now);
+  took_over_at_ = now;
 }
 
 produce::outcome partition_core::outcome() const {

@@ -99,6 +99,10 @@ public:
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Batches may have been refused for a while before they came here: as if one had been refused here, for this reason.
   void refused_before(error why, instant now);
+  /// Leads in another's place: batches may be on their way to that one, or refused there. For a while producers that
+  /// are not known here cannot begin in their middle: librdkafka takes a later batch that is stored as proof that the
+  /// earlier ones are.
+  void took_over(instant now);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
   /// Everything below `watermark` is on every replica in sync.
@@ -202,6 +206,7 @@ private:
     instant at;
   };
   std::optional<refusal> refused_lately_;
+  std::optional<instant> took_over_at_;
   instant produced_at_{};  ///< the last batch came
 
   wait_queue for_durable_, for_watermark_;

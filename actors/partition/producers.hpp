@@ -60,6 +60,7 @@ public:
   producers(producers&&) = default;
   producers& operator=(producers&&) = default;
 
+  bool knows(producer_id id) const { return known_.contains(id); }
   /// A place: it is a duplicate of the batch there. Nothing: append it. Errors as above.
   result<std::optional<place>> check(const sequence_range&) const;
   /// It was appended at `where`. `committed`: below it nothing is ever rolled back.

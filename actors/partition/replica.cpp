@@ -118,7 +118,7 @@ void partition_replica::lead(effects& todo, instant now) {
   follows_.stops();
   tell_clients(core_.led(last_.state.epoch, replicas_of(last_.state)), todo, now);
   // A producer may have asked for us before this node knew that we lead.
-  if (last_.state.replicas.size() > 1) core_.refused_before({errc::not_leader, "this replica leads only now"}, now);
+  if (last_.state.replicas.size() > 1) core_.took_over(now);
   leads_.emplace(seat_, self_, last_, settings_.min_insync_replicas, core_.watermark(), leaders_view(), now);
   turn(role::leader, todo);
   perform(leads_->grown(leaders_view()), todo, now);

@@ -116,11 +116,15 @@ class Proxies(Plain):
             inode = next((f[9] for f in map(str.split, table) if f[1] == wanted), None)
         for n, pid in list(self._pids.items()):  # nodes are started meanwhile
             try:
-                for fd in os.listdir(f'/proc/{pid}/fd'):
+                descriptors = os.listdir(f'/proc/{pid}/fd')
+            except OSError:  # it has ended
+                continue
+            for fd in descriptors:
+                try:
                     if os.readlink(f'/proc/{pid}/fd/{fd}') == f'socket:[{inode}]':
                         return n
-            except OSError:
-                pass
+                except OSError:  # closed meanwhile, as many are while a node starts
+                    pass
         return None
 
     def _accept(self, n):
@@ -129,6 +133,8 @@ class Proxies(Plain):
         except OSError:
             return
         source = self._who(peer[1])
+        if source is None:  # nothing could be cut that is nobody's: it has to dial again
+            return _reset(near)
         far = socket.socket()
         try:
             far.connect(('127.0.0.1', self._listen[n]))

@@ -408,6 +408,31 @@ TEST_F(Replica, TakesNoBatchForAGapWhileItsProducerRepeatsWhatAFormerLeaderOrALa
   EXPECT_EQ(produced(2), errc{});
 }
 
+// A leader is cut off with the first batches of a producer, which sends the next one here. Were that stored, librdkafka
+// would take the first ones for stored, too.
+TEST_F(Replica, AProducerThatItDoesNotKnowBeginsAtItsBeginning) {
+  metadata(two, 5);
+  const auto produced = [&](std::int64_t producer, std::int32_t sequence) {
+    test_batch b{.records = {{.timestamp = at.wall.time_since_epoch().count()}}, .producer = producer};
+    b.producer_epoch = 0, b.sequence = sequence;
+    produce m;
+    m.records = own(b);
+    m.acks = 1;
+    m.deadline = at.now + 30s;
+    m.answer = [this](produce::outcome out) { answers.push_back(std::move(out)); };
+    answers.clear();
+    take(core().produced(std::move(m), at, false, unpacker));
+    return answers.empty() ? errc{} : answers[0].refused->code;
+  };
+  EXPECT_EQ(produced(9, 1), errc::not_leader);
+  at.now += 64s;
+  EXPECT_EQ(produced(9, 1), errc::not_leader);
+  EXPECT_EQ(produced(9, 0), errc{});
+  EXPECT_EQ(produced(9, 1), errc{});
+  at.now += 2s;
+  EXPECT_EQ(produced(10, 7), errc{});  // whatever it sent elsewhere has been answered; its state may have expired
+}
+
 TEST_F(Replica, FailsItsWaitingProducersWhenAnotherLeads) {
   metadata(two, 5);
   produce_one();
