@@ -85,6 +85,7 @@ class Cluster(unittest.TestCase):
             # Clients still reach the old one: what it answers now must not be lost, nor contradict the new one.
             s.load.wait_progress(200)
             time.sleep(3)
+            wait_for('others lead all that it led', lambda: all(gaps.taken[n] for n in led), 15)
             gaps.finish()
             took = max(gaps.taken[n][0] for n in led) - cut
             print(f'{len(led)} partitions of a node that was cut off{", the controller," if controlled else ""} '
