@@ -15,9 +15,6 @@ namespace {
 constexpr unsigned put_off_max = 12;
 /// What a producer sent before it could hear of a refusal comes within this.
 constexpr std::chrono::seconds refusal_remembered{5};
-/// A producer waits so long for the answer of a leader that it does not hear any more (librdkafka's socket.timeout.ms,
-/// and a little).
-constexpr std::chrono::seconds first_batch_awaited{65};
 
 std::int64_t milliseconds(wall_time at) noexcept {
   return at.time_since_epoch().count();
@@ -193,9 +190,11 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   const auto sequences = sequence_range::of(header);
   if (sequences) {
     const bool refused = refused_lately_ && at.now - refused_lately_->at < refusal_remembered;
-    const bool new_here = took_over_at_ && at.now - *took_over_at_ < first_batch_awaited;
-    if (sequences->first != 0 && !producers_.knows(sequences->producer) && (refused || new_here))
-      return refuse(refused ? refused_lately_->why : error{errc::not_leader, "its first batches may still come"});
+    if (sequences->first != 0 && !producers_.knows(sequences->producer)) {
+      if (refused) return refuse(refused_lately_->why);
+      if (unknown_.waits(sequences->producer, at.now) && holds(rule::first_batches_awaited))
+        return refuse({errc::not_leader, "its first batches may still come"});
+    }
     auto duplicate = producers_.check(*sequences);
     if (!duplicate) {
       // Producers send ahead. What follows a batch that we refused for a while would be told of a gap, which they take
@@ -244,7 +243,7 @@ void partition_core::refused_before(error why, instant now) {
 
 void partition_core::took_over(instant now) {
   refused_before({errc::not_leader, "this replica leads only now"}, now);
-  took_over_at_ = now;
+  unknown_.another_led(now);
 }
 
 produce::outcome partition_core::outcome() const {

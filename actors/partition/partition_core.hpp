@@ -11,6 +11,7 @@
 #include "actors/partition/epoch_table.hpp"
 #include "actors/partition/partition.hpp"
 #include "actors/partition/producers.hpp"
+#include "actors/partition/unknown_producers.hpp"
 #include "runtime/base/ids.hpp"
 #include "runtime/base/result.hpp"
 #include "runtime/base/wall_clock.hpp"
@@ -95,13 +96,12 @@ public:
   /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
   /// those of `producers::check`; later storage_full, storage_failed, and, where it may have been stored, timed_out,
   /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second. A gap shortly after a batch
-  /// was refused for a while is refused for the same reason. Timestamps are judged only while the clock is sure.
+  /// was refused for a while is refused for the same reason, and so is an unknown producer's later batch; while
+  /// `unknown_producers` lets it wait, that is not_leader. Timestamps are judged only while the clock is sure.
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Batches may have been refused for a while before they came here: as if one had been refused here, for this reason.
   void refused_before(error why, instant now);
-  /// Leads in another's place: batches may be on their way to that one, or refused there. For a while producers that
-  /// are not known here cannot begin in their middle: librdkafka takes a later batch that is stored as proof that the
-  /// earlier ones are.
+  /// Leads where another led: batches may be on their way to that one, or refused there.
   void took_over(instant now);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
@@ -206,7 +206,7 @@ private:
     instant at;
   };
   std::optional<refusal> refused_lately_;
-  std::optional<instant> took_over_at_;
+  unknown_producers unknown_;
   instant produced_at_{};  ///< the last batch came
 
   wait_queue for_durable_, for_watermark_;

@@ -36,11 +36,13 @@ struct sequence_range {
 ///     older epoch                                                      invalid_producer_epoch
 ///     newer epoch, first == 0                                          append, forget the older epoch
 ///     same epoch, first == last + 1                                    append
-///     producer unknown (first contact, or forgotten)                   append, whatever the sequence
+///     producer unknown (first contact, or forgotten)                   append, whatever the sequence; but see
+///                                                                      `unknown_producers`
 ///     else                                                             out_of_order_sequence
 ///
-/// Forgetting is always safe for order and never refuses a producer that comes back; only a repeat from before is then
-/// not recognised. It happens after `idle_max`, and to the longest idle when there are more than `producers_max`.
+/// Forgetting is always safe for order and refuses no producer that comes back, but may let it wait where another led
+/// lately; only a repeat from before is then not recognised. It happens after `idle_max`, and to the longest idle when
+/// there are more than `producers_max`.
 class producers {
 public:
   static constexpr std::size_t batches_kept = 5;

@@ -117,8 +117,8 @@ void partition_replica::lead(effects& todo, instant now) {
   chosen_ = false;
   follows_.stops();
   tell_clients(core_.led(last_.state.epoch, replicas_of(last_.state)), todo, now);
-  // A producer may have asked for us before this node knew that we lead.
-  if (last_.state.replicas.size() > 1) core_.took_over(now);
+  // Another has led, or a producer has asked for us before this node knew that we lead.
+  if (followed_ || last_.state.replicas.size() > 1) core_.took_over(now);
   leads_.emplace(seat_, self_, last_, settings_.min_insync_replicas, core_.watermark(), leaders_view(), now);
   turn(role::leader, todo);
   perform(leads_->grown(leaders_view()), todo, now);
@@ -126,6 +126,8 @@ void partition_replica::lead(effects& todo, instant now) {
 
 void partition_replica::lead_on(effects& todo, instant now) {
   const bool renewed = last_.state.epoch > leads_->epoch();
+  // Two changes that were heard of at once may have been there and back.
+  if (last_.state.epoch.value() > leads_->epoch().value() + 1) core_.took_over(now);
   tell_clients(renewed ? core_.led(last_.state.epoch, replicas_of(last_.state))
                        : core_.replicas_changed(replicas_of(last_.state)),
                todo, now);
@@ -138,6 +140,7 @@ void partition_replica::follow(effects& todo, instant now) {
   const bool anew = leads_ || follows_.epoch() != state.epoch;
   if (anew) step_down(another_leads(), todo, now);
   follows_.follows(state.leader, state.epoch, last_.unclean, now);
+  followed_ = true;
   turn(damaged_from_ ? role::damaged : role::follower, todo);
   if (damaged_from_ && !damage_cut_) {
     // There is somebody to get it from again.

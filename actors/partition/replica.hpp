@@ -166,6 +166,7 @@ private:
   instant lease_end_{instant::max()};
   std::optional<leadership> leads_;
   following follows_;
+  bool followed_{false};          ///< somebody, in this life
   log_offset leaders_watermark_;  ///< as last told; ours follows once that much is durable
   log_offset committed_told_;     ///< the last `committed`
 };

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 
 #include "runtime/base/rules.hpp"
@@ -10,9 +11,18 @@
 ///        |________ a leader of this term, or a higher term ______________________________________________|
 namespace troupe {
 
+/// Two that campaign at once split the votes. They have waited out the silence already, so the next campaign comes
+/// soon; but each leaves the others twice as long to answer, for their disks may be slow.
 void raft::set_deadline(instant now) {
-  const auto from = leader_gone_ ? options_.gone_min : options_.election_min;
-  const auto to = leader_gone_ ? options_.gone_max : options_.election_max;
+  auto from = options_.election_min, to = options_.election_max;
+  if (campaigns_ > 0) {
+    const auto longer = 1 << std::min(campaigns_ - 1, 10);
+    from = std::min(from, options_.again_min * longer);
+    to = std::min(to, options_.again_max * longer);
+  } else if (leader_gone_) {
+    from = options_.gone_min;
+    to = options_.gone_max;
+  }
   const auto range = std::chrono::duration_cast<instant::duration>(to - from).count();
   deadline_ = now + from + instant::duration{random_.below(static_cast<std::uint64_t>(range) + 1)};
 }
@@ -36,6 +46,7 @@ void raft::follow(instant now, raft_term term, std::optional<raft_peer> leader) 
 
 void raft::campaign(instant now, bool handed_over) {
   if (!voter(self_)) return;
+  if (!handed_over) ++campaigns_;
   leader_.reset();
   if (handed_over || voters() == 1 || !holds(rule::pre_vote)) return ask_for_votes(now, handed_over);
   set_deadline(now);
@@ -88,6 +99,7 @@ void raft::heard(instant now, const raft_message& m, const raft_vote& asked) {
   if ((other && holds(rule::one_vote_per_term)) || (behind && holds(rule::vote_compares_logs)))
     return say(m.from, raft_vote_reply{false});
   if (hard_.voted_for != m.from) persist_term(hard_.term, m.from);
+  campaigns_ = 0;
   set_deadline(now);
   say(m.from, raft_vote_reply{true});
 }
@@ -102,9 +114,13 @@ void raft::heard(instant now, const raft_message& m, const raft_hand_over&) {
   if (role_ == role_t::follower && m.term == hard_.term) campaign(now, true);
 }
 
+bool raft::own_vote_durable() const {
+  return !next_.hard && hard_number_ <= done_;
+}
+
 void raft::count_own_vote(instant now) {
-  if (holds(rule::durable_before_send) && (next_.hard || hard_number_ > done_)) return;
-  granted_.insert(self_);
+  if (holds(rule::durable_before_send) && !own_vote_durable()) return;
+  if (granted_.insert(self_).second) set_deadline(now);  // what asks the others leaves only now
   count_votes(now);
 }
 
@@ -116,6 +132,7 @@ void raft::lead(instant now) {
   role_ = role_t::leader;
   leader_ = self_;
   leader_gone_ = false;
+  campaigns_ = 0;
   granted_.clear();
   announced_ = false;
   led_since_ = now;

@@ -18,6 +18,7 @@ bool raft::leader_speaks(instant now, const raft_message& m) {
   follow(now, m.term, m.from);
   heard_at_ = now;
   leader_gone_ = false;
+  campaigns_ = 0;
   set_deadline(now);
   return true;
 }

@@ -68,7 +68,8 @@ raft::effects raft::tick(instant now) {
     // A sole voter waits for nobody; but one that has voted for another may be behind a set of two.
     const bool alone =
         voters() == 1 && role_ == role_t::follower && (hard_.term == raft_term{} || hard_.voted_for == self_);
-    if (alone || now >= deadline_) campaign(now, false);
+    const bool waits_for_disk = role_ == role_t::candidate && !own_vote_durable();
+    if (alone || (now >= deadline_ && !waits_for_disk)) campaign(now, false);
   } else if (now >= deadline_) {
     // Another may lead, who has no reason to tell this node: it was removed, perhaps.
     leader_.reset();
@@ -126,6 +127,7 @@ raft::effects raft::peer_gone(instant now, node_id id) {
   if (stopped_ || role_ == role_t::leader || !leader_ || leader_->node != id) return {};
   leader_.reset();
   leader_gone_ = true;
+  campaigns_ = 0;
   set_deadline(now);
   return {};
 }

@@ -24,10 +24,13 @@ namespace troupe {
 struct raft_options {
   using ms = std::chrono::milliseconds;
   ms heartbeat{150};
-  ms election_min{1000}, election_max{2000};  ///< a random time between them without a leader: campaign
+  ms election_min{1000}, election_max{1600};  ///< a random time between them without a leader: campaign
   ms gone_min{20}, gone_max{150};             ///< the same when the leader's process is known to be gone
-  ms step_down_after{1500};                   ///< a leader that hears no majority for so long leads no more
-  ms quiet{1000};                             ///< no vote for so long after hearing a leader, or after the start
+  /// The same when a campaign has failed: time for the others to answer, who sync their votes. Twice as long with each
+  /// further one, up to `election_min`, `election_max`.
+  ms again_min{50}, again_max{250};
+  ms step_down_after{1500};  ///< a leader that hears no majority for so long leads no more
+  ms quiet{1000};            ///< no vote for so long after hearing a leader, or after the start
 
   std::size_t command_bytes_max{1 << 20};
   std::size_t append_bytes_max{256 << 10};  ///< of one message; a single larger entry goes alone
@@ -256,6 +259,7 @@ private:
   void campaign(instant now, bool handed_over);
   void ask_for_votes(instant now, bool handed_over);
   bool quiet(instant now) const;
+  bool own_vote_durable() const;
   void count_own_vote(instant now);
   void count_votes(instant now);
   void lead(instant now);
@@ -320,6 +324,7 @@ private:
   std::optional<instant> heard_at_;  ///< from a leader
   bool leader_gone_{false};
   instant deadline_;  ///< campaign then
+  int campaigns_{0};  ///< since a leader was heard, or another candidate voted for
   peers granted_;
   raft_index verified_;  ///< the log agrees with that of the term's leader up to here
   raft_index reported_;  ///< match last told to it

@@ -523,6 +523,12 @@ void checker::client_acknowledged(const partition_ref& where, log_offset base, s
   known.acknowledged = std::max(known.acknowledged, base + 1);
 }
 
+void checker::client_believes_stored(const partition_ref& where, std::uint32_t crc) {
+  const auto& known = partitions_[where];
+  if (!known.crcs.contains(crc) && !known.blind && !lossy(where))
+    broken("I1: " + named(where) + " has acknowledged a batch of a producer and lacks the one before it");
+}
+
 void checker::client_refused(std::uint32_t crc) {
   refused_.insert(crc);
   for (const auto& [where, known] : partitions_)

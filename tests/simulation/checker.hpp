@@ -52,6 +52,8 @@ public:
   // -- clients --------------------------------------------------------------------------------------------
   /// acks=all: it is at `base` for good (I1, I21).
   void client_acknowledged(const partition_ref&, log_offset base, std::uint32_t batch_crc);
+  /// acks=all: a later batch of its producer was acknowledged, so this one must be there, too (I1).
+  void client_believes_stored(const partition_ref&, std::uint32_t batch_crc);
   /// It was refused before it could be written (I22).
   void client_refused(std::uint32_t batch_crc);
   /// Somebody read this (I3).

@@ -88,6 +88,11 @@ bool producer::done() const {
          });
 }
 
+bool producer::waits_for_lost() const {
+  return std::all_of(lines_.begin(), lines_.end(),
+                     [&](const lane& l) { return l.batches.empty() || world_.judge.lossy(l.where); });
+}
+
 void producer::make(lane& l) {
   if (stopped_ || retired_) return;
   if (l.batches.size() < habits_.in_flight) {
@@ -132,16 +137,10 @@ void producer::push(lane& l) {
   bool open_before = false, gap = false;
   for (auto& p : l.batches) {
     if (p.stored) continue;
-    if (p.request && now - p.sent_at >= habits_.patience) {  // no answer: somebody else may lead
-      connect_again(l.leader);
-      l.leader = node_id{-1};
-      return look_for_leader(l);
-    }
-    // A partition that does not know the producer yet takes any number for the first (as Kafka's do), so until one is
-    // stored nothing may overtake it.
-    if (open_before && !l.known) break;
-    if (!p.request && !gap && !(p.again && open_before)) {
+    if (p.request && now - p.sent_at >= habits_.patience) return no_answer(l, p.to);
+    if (goes(l, p, open_before, gap)) {
       p.request = next_id();
+      p.to = l.leader;
       p.sent_at = now;
       p.first = !open_before;
       p.again = true;
@@ -152,18 +151,47 @@ void producer::push(lane& l) {
   }
 }
 
+/// Whether it is to be sent now. Who does not send ahead lets nothing overtake: neither what failed before, nor the
+/// first batch of all, since a partition that does not know the producer may take any number for the first.
+bool producer::goes(const lane& l, const pending& p, bool open_before, bool gap) const {
+  if (p.request) return false;
+  return habits_.ahead || !open_before || (l.known && !gap && !p.again);
+}
+
+/// Somebody else may lead, or the connection is broken.
+void producer::no_answer(lane& l, node_id from) {
+  connect_again(from);
+  for (auto& other : lines_)
+    for (auto& p : other.batches)
+      if (habits_.ahead && p.to == from) p.request = 0;
+  l.leader = node_id{-1};
+  look_for_leader(l);
+}
+
 void producer::look_for_leader(lane& l) {
   l.not_before = world_.ground.now() + 50ms;
-  for (auto& p : l.batches) p.request = 0;
+  if (!habits_.ahead)
+    for (auto& p : l.batches) p.request = 0;
+  ask_who_leads(l);
+}
+
+void producer::ask_who_leads(lane& l) {
   l.looking = next_id();
   const auto whom = any_node();
-  connect_again(whom);
+  const bool owes = std::any_of(lines_.begin(), lines_.end(), [&](const lane& other) {
+    return std::any_of(other.batches.begin(), other.batches.end(),
+                       [&](const pending& p) { return p.request && p.to == whom; });
+  });
+  if (!habits_.ahead || !owes) connect_again(whom);
   send(whom, where_request{l.looking, l.where});
 }
 
 void producer::tick() {
   if (retired_) return;
-  for (auto& l : lines_) push(l);
+  for (auto& l : lines_) {
+    push(l);
+    if (habits_.ahead && !done() && world_.ground.random().chance(0.03)) ask_who_leads(l);
+  }
   world_.ground.after(25ms, [this] { tick(); });
 }
 
@@ -183,29 +211,39 @@ void producer::receive(const letter& l) {
     const auto at =
         std::find_if(line.batches.begin(), line.batches.end(), [&](const pending& p) { return p.request == m->id; });
     if (at == line.batches.end()) continue;
-    if (!m->refused) {
-      ++acknowledged_;
-      last_success_ = world_.ground.now();
-      if (habits_.acks == -1) world_.judge.client_acknowledged(line.where, m->base, at->crc);
-      at->stored = true;
-      line.known = true;
-      while (!line.batches.empty() && line.batches.front().stored) line.batches.pop_front();
-      return push(line);
-    }
-    at->request = 0;
-    // Everything before it was acknowledged when it was sent, so the partition must know what comes next; not a former
-    // leader that has not heard of the present one.
-    const auto* p = world_.judge.newest().find(line.where);
-    const bool from_leader = p && p->leader == l.from.node;
-    if (*m->refused == errc::out_of_order_sequence && world_.judge.lossy(line.where))
-      begin_anew(line);
-    else if (*m->refused == errc::out_of_order_sequence && at->first && from_leader && habits_.acks == -1)
-      world_.judge.broken("I20: partition " + std::to_string(line.where.index.value()) + " does not know producer " +
-                          std::to_string(id_) + " at sequence " + std::to_string(at->sequence));
-    line.not_before = world_.ground.now() + 20ms;
-    if (*m->refused == errc::not_leader || *m->refused == errc::fenced_epoch) line.leader = node_id{-1};
-    return;
+    if (!m->refused) return stored(line, *at, m->base);
+    return refused(line, *at, *m->refused, l.from.node);
   }
+}
+
+void producer::stored(lane& l, pending& p, log_offset base) {
+  ++acknowledged_;
+  last_success_ = world_.ground.now();
+  if (habits_.acks == -1) world_.judge.client_acknowledged(l.where, base, p.crc);
+  p.stored = true;
+  l.known = true;
+  if (habits_.ahead)
+    for (auto before = l.batches.begin(); before->unique != p.unique; ++before) {
+      if (!before->stored && habits_.acks == -1) world_.judge.client_believes_stored(l.where, before->crc);
+      before->stored = true;
+    }
+  while (!l.batches.empty() && l.batches.front().stored) l.batches.pop_front();
+  push(l);
+}
+
+void producer::refused(lane& l, pending& p, errc why, node_id by) {
+  p.request = 0;
+  // Everything before it was acknowledged when it was sent, so the partition must know what comes next; not a former
+  // leader that has not heard of the present one.
+  const auto* known = world_.judge.newest().find(l.where);
+  const bool from_leader = known && known->leader == by;
+  if (why == errc::out_of_order_sequence && world_.judge.lossy(l.where))
+    begin_anew(l);
+  else if (why == errc::out_of_order_sequence && p.first && from_leader && habits_.acks == -1)
+    world_.judge.broken("I20: partition " + std::to_string(l.where.index.value()) + " does not know producer " +
+                        std::to_string(id_) + " at sequence " + std::to_string(p.sequence));
+  l.not_before = world_.ground.now() + 20ms;
+  if (why == errc::not_leader || why == errc::fenced_epoch) l.leader = node_id{-1};
 }
 
 // -- consumer -----------------------------------------------------------------------------------------------------

@@ -70,7 +70,8 @@ private:
 };
 
 /// An idempotent producer: numbers its batches, keeps up to five in a row under way for each partition (the partition
-/// knows no more of them again), and repeats what fails one by one, in order, until it is stored.
+/// knows no more of them again), and repeats what fails until it is stored: one by one, in order, as Java's does, or
+/// `ahead`, as librdkafka's does.
 class producer final : public client {
 public:
   struct habits {
@@ -78,12 +79,17 @@ public:
     duration pace_min{5ms}, pace_max{60ms};  ///< between batches of one partition
     duration patience{1500ms};               ///< for one answer
     std::int16_t acks{-1};
+    /// Hears of leaders at any time, sends what comes next to a new one while the former one still owes answers, and
+    /// takes a batch that is stored for proof that all before it are.
+    bool ahead{false};
   };
   producer(client_world&, place here, std::int64_t id, std::vector<partition_ref>, habits);
   void receive(const letter&) override;
   void stop() { stopped_ = true; }
   /// Stopped, and nothing waits; for a topic that is gone nobody waits.
   bool done() const;
+  /// What waits belongs to partitions that may have lost what they knew of this producer.
+  bool waits_for_lost() const;
   std::uint64_t acknowledged() const { return acknowledged_; }
   /// When the last batch was acknowledged.
   instant last_success() const { return last_success_; }
@@ -99,6 +105,7 @@ private:
     bool first{false};      ///< nothing before it was open when it was sent
     bool again{false};      ///< was sent before: goes only once nothing before it is open
     bool stored{false};     ///< acknowledged; stays until all before it are
+    node_id to{-1};         ///< whom it was sent to
     instant sent_at{};
   };
   struct lane {
@@ -116,7 +123,12 @@ private:
   void build(const lane&, pending&);
   void begin_anew(lane&);
   void push(lane&);
+  bool goes(const lane&, const pending&, bool open_before, bool gap) const;
+  void no_answer(lane&, node_id from);
   void look_for_leader(lane&);
+  void ask_who_leads(lane&);
+  void stored(lane&, pending&, log_offset base);
+  void refused(lane&, pending&, errc why, node_id by);
   void tick();
 
   const std::int64_t id_;

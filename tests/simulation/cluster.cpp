@@ -422,7 +422,7 @@ std::string cluster::why_not_active(int n) const {
   return text;
 }
 
-std::string cluster::unrest() {
+std::string cluster::unrest(bool of_lost) {
   const auto& image = checker_.newest();
   auto* c = controller();
   if (!c) return "no controller works";
@@ -442,7 +442,7 @@ std::string cluster::unrest() {
     if (auto text = unrest_of(where); !text.empty()) return text;
   if (auto text = unrest_of_entities(); !text.empty()) return text;
   for (const auto& p : producers_)
-    if (!p->done()) return "producer " + std::to_string(p->here()) + " waits";
+    if (!p->done() && (of_lost || !p->waits_for_lost())) return "producer " + std::to_string(p->here()) + " waits";
   return {};
 }
 

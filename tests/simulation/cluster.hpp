@@ -110,8 +110,9 @@ public:
   bool quiet();
   /// Empty: the quorum has the voters that are wanted, on the disks that their nodes have now.
   std::string voters_wrong(const process& controller) const;
-  /// What keeps it from being quiet, for a person.
-  std::string unrest();
+  /// What keeps it from being quiet, for a person. Without `of_lost`, producers do not count that may have been
+  /// forgotten with what an unclean election lost.
+  std::string unrest(bool of_lost = true);
 
 private:
   struct box_state {

@@ -132,6 +132,8 @@ std::string_view to_string(rule r) {
       return "latest_waits_for_epoch_start";
     case rule::lease_before_answer:
       return "lease_before_answer";
+    case rule::first_batches_awaited:
+      return "first_batches_awaited";
     case rule::deliver_same_epoch:
       return "deliver_same_epoch";
     case rule::deliver_needs_active:

@@ -2,9 +2,35 @@
 
 #include <cstdio>
 
+#include "actors/partition/unknown_producers.hpp"
 #include "tests/simulation/weather.hpp"
 
 namespace troupe::sim {
+
+namespace {
+
+/// Producers that come and go while it storms: each is new to the partitions that it writes to.
+class newcomers {
+public:
+  newcomers(cluster& c, duration length) : cluster_{c}, until_{c.ground().now() + length} { next(); }
+
+private:
+  void next() {
+    cluster_.ground().after(cluster_.ground().between(500ms, 4s), [this] {
+      if (cluster_.ground().now() >= until_) return;
+      if (here_) here_->stop();
+      const auto patience = cluster_.ground().between(1500ms, 15s);
+      here_ = &cluster_.add_producer(cluster_.orders(), {.in_flight = 5, .patience = patience, .ahead = true});
+      next();
+    });
+  }
+
+  cluster& cluster_;
+  const instant until_;
+  producer* here_{nullptr};
+};
+
+}  // namespace
 
 storm_result run_storm(const storm_options& o) {
 #ifdef TROUPE_REMOVABLE_RULES
@@ -46,15 +72,21 @@ storm_result run_storm(const storm_options& o) {
     c.begin_calls();
     c.run(1s);
     faults.begin(o.length);
+    const newcomers come{c, o.length};
     c.run(o.length);
     faults.end();
     c.heal();
     c.run(1s);
     for (const auto& p : c.producers()) p->stop();
     c.stop_calls();
+    const auto settle_in = [&](duration recovery, bool of_lost) {
+      const auto calm = [&] { return c.unrest(of_lost).empty() || !c.judge().violations().empty(); };
+      if (!c.run_until(calm, recovery))
+        c.judge().broken("I33: after " + std::to_string(recovery / 1s) + " s of peace " + c.unrest());
+    };
     const auto settle = [&] {
-      if (!c.run_until([&] { return c.quiet() || !c.judge().violations().empty(); }, o.recovery))
-        c.judge().broken("I33: after " + std::to_string(o.recovery / 1s) + " s of peace " + c.unrest());
+      settle_in(o.recovery, false);
+      settle_in(o.recovery + unknown_producers::wait, true);
     };
     settle();
     c.run(1s);

@@ -78,15 +78,21 @@ struct Replica : testing::Test {
     return {log_offset{watermark}, log_offset{start}, std::move(runs)};
   }
   void durable(std::int64_t end) { take(core().durable(log_offset{end}, at.now)); }
-  void produce_one(std::int16_t acks = -1, std::int64_t producer = -1) {
+  void produce_one(std::int16_t acks = -1, std::int64_t producer = -1, std::int32_t sequence = 0) {
     test_batch b{.records = {{.timestamp = at.wall.time_since_epoch().count()}}, .producer = producer};
-    if (producer >= 0) b.producer_epoch = 0, b.sequence = 0;
+    if (producer >= 0) b.producer_epoch = 0, b.sequence = sequence;
     produce m;
     m.records = own(b);
     m.acks = acks;
     m.deadline = at.now + 30s;
     m.answer = [this](produce::outcome out) { answers.push_back(std::move(out)); };
     take(core().produced(std::move(m), at, false, unpacker));
+  }
+  /// What the producer is told at once; acks=1.
+  errc told(std::int64_t producer, std::int32_t sequence) {
+    answers.clear();
+    produce_one(1, producer, sequence);
+    return answers.empty() ? errc{} : answers[0].refused->code;
   }
   void fetched(node_id from, std::int64_t offset, int epoch, int last_epoch) {
     static std::uint64_t ids = 0;
@@ -384,53 +390,75 @@ TEST_F(Replica, AnswersNoWriteWithoutALease) {
 // librdkafka answers out_of_order_sequence with a new epoch for all its partitions, and may store twice what timed out.
 TEST_F(Replica, TakesNoBatchForAGapWhileItsProducerRepeatsWhatAFormerLeaderOrALapseRefused) {
   metadata(two, 5);
-  const auto produced = [&](std::int32_t sequence) {
-    test_batch b{.records = {{.timestamp = at.wall.time_since_epoch().count()}}, .producer = 9};
-    b.producer_epoch = 0, b.sequence = sequence;
-    produce m;
-    m.records = own(b);
-    m.acks = 1;
-    m.deadline = at.now + 30s;
-    m.answer = [this](produce::outcome out) { answers.push_back(std::move(out)); };
-    answers.clear();
-    take(core().produced(std::move(m), at, false, unpacker));
-    return answers.empty() ? errc{} : answers[0].refused->code;
-  };
-  EXPECT_EQ(produced(0), errc{});
-  EXPECT_EQ(produced(2), errc::not_leader);  // the one before it came when another led
+  EXPECT_EQ(told(9, 0), errc{});
+  EXPECT_EQ(told(9, 2), errc::not_leader);  // the one before it came when another led
   at.now += 6s;
-  EXPECT_EQ(produced(2), errc::out_of_order_sequence);
+  EXPECT_EQ(told(9, 2), errc::out_of_order_sequence);
   core().leased(at.now);
-  EXPECT_EQ(produced(1), errc::not_leader);
+  EXPECT_EQ(told(9, 1), errc::not_leader);
   core().leased(at.now + 3s);
-  EXPECT_EQ(produced(2), errc::not_leader);
-  EXPECT_EQ(produced(1), errc{});
-  EXPECT_EQ(produced(2), errc{});
+  EXPECT_EQ(told(9, 2), errc::not_leader);
+  EXPECT_EQ(told(9, 1), errc{});
+  EXPECT_EQ(told(9, 2), errc{});
 }
 
 // A leader is cut off with the first batches of a producer, which sends the next one here. Were that stored, librdkafka
 // would take the first ones for stored, too.
 TEST_F(Replica, AProducerThatItDoesNotKnowBeginsAtItsBeginning) {
   metadata(two, 5);
-  const auto produced = [&](std::int64_t producer, std::int32_t sequence) {
-    test_batch b{.records = {{.timestamp = at.wall.time_since_epoch().count()}}, .producer = producer};
-    b.producer_epoch = 0, b.sequence = sequence;
-    produce m;
-    m.records = own(b);
-    m.acks = 1;
-    m.deadline = at.now + 30s;
-    m.answer = [this](produce::outcome out) { answers.push_back(std::move(out)); };
-    answers.clear();
-    take(core().produced(std::move(m), at, false, unpacker));
-    return answers.empty() ? errc{} : answers[0].refused->code;
-  };
-  EXPECT_EQ(produced(9, 1), errc::not_leader);
+  at.now += 200s;  // it may have sent its first ones to the former leader just now
+  EXPECT_EQ(told(9, 1), errc::not_leader);
   at.now += 64s;
-  EXPECT_EQ(produced(9, 1), errc::not_leader);
-  EXPECT_EQ(produced(9, 0), errc{});
-  EXPECT_EQ(produced(9, 1), errc{});
-  at.now += 2s;
-  EXPECT_EQ(produced(10, 7), errc{});  // whatever it sent elsewhere has been answered; its state may have expired
+  EXPECT_EQ(told(9, 1), errc::not_leader);
+  EXPECT_EQ(told(9, 0), errc{});
+  EXPECT_EQ(told(9, 1), errc{});
+  EXPECT_EQ(told(10, 7), errc::not_leader);
+  at.now += 65s;
+  EXPECT_EQ(told(10, 7), errc{});  // whatever it sent elsewhere has been answered; its state may have expired
+  EXPECT_EQ(told(11, 7), errc::not_leader);
+  at.now += 40s;
+  EXPECT_EQ(told(12, 7), errc{});  // everyone has heard of this leader
+}
+
+TEST_F(Replica, ALeaderThatMissedAnotherOneLetsUnknownProducersWaitToo) {
+  metadata(two, 5);
+  at.now += 400s;
+  metadata(two, 6);
+  EXPECT_EQ(told(9, 1), errc{});
+  metadata(two, 8);
+  EXPECT_EQ(told(10, 1), errc::not_leader);
+  at.now += 6s;
+  EXPECT_EQ(told(10, 1), errc::not_leader);
+  EXPECT_EQ(told(10, 0), errc{});
+}
+
+TEST_F(Replica, AReplicaThatIsTheOnlyOneNowLetsUnknownProducersWaitIfItFollowedBefore) {
+  metadata(one, 5);
+  a.state.replicas = {{two, 1}};
+  a.state.isr = {two};
+  metadata(two, 6);
+  at.now += 6s;
+  EXPECT_EQ(told(9, 1), errc::not_leader);
+}
+
+TEST_F(Replica, AReplicaThatAlwaysWasTheOnlyOneLetsNobodyWait) {
+  a.state.replicas = {{two, 1}};
+  a.state.isr = {two};
+  metadata(two, 5);
+  EXPECT_EQ(told(9, 1), errc{});
+}
+
+TEST(UnknownProducers, AreRememberedUpToABound) {
+  unknown_producers all;
+  const instant start{1h};
+  EXPECT_FALSE(all.waits(producer_id{1}, start));
+  all.another_led(start);
+  for (std::size_t n = 0; n < unknown_producers::remembered_max; ++n)
+    EXPECT_TRUE(all.waits(producer_id{static_cast<std::int64_t>(n)}, start));
+  EXPECT_TRUE(all.waits(producer_id{1'000'000}, start));
+  EXPECT_FALSE(all.waits(producer_id{1}, start + 65s));
+  EXPECT_TRUE(all.waits(producer_id{1'000'000}, start + 65s));
+  EXPECT_FALSE(all.waits(producer_id{1'000'000}, start + 365s));
 }
 
 TEST_F(Replica, FailsItsWaitingProducersWhenAnotherLeads) {

@@ -285,6 +285,95 @@ TEST(Raft, SplitVotesEndByChance) {
   EXPECT_FALSE(leads(1) && leads(2) && d[1].term() == d[2].term());
 }
 
+/// Two clocks that tick together, the worst case: who campaigns in the same tick as the other splits the votes.
+TEST(Raft, ASplitVoteCostsLittleMoreThanTheSilence) {
+  desk d{3};
+  d.elect(1);
+  int leader = 1, split = 0;
+  auto longest = 0ms;
+  for (int round = 0; round < 400; ++round) {
+    d.beat(leader);
+    std::set<int> others{1, 2, 3};
+    others.erase(leader);
+    d.only(others);
+    const auto first_term = d[*others.begin()].term();
+    int next = 0;
+    auto silence = 0ms;
+    for (; !next && silence < 10s; silence += 50ms) {
+      d.pass(50ms);
+      for (const int n : others) d.tick(n);
+      d.deliver();
+      for (const int n : others)
+        if (d[n].role() == role::leader) next = n;
+    }
+    ASSERT_NE(next, 0);
+    longest = std::max(longest, silence);
+    split += d[next].term().value() > first_term.value() + 1;
+    d.only({1, 2, 3});
+    leader = next;
+  }
+  EXPECT_GT(split, 5);
+  EXPECT_LE(longest, 1650ms + 150ms + 300ms + 600ms);  // three campaigns that failed
+}
+
+/// Its vote takes longer than it would wait for the others; then they have their time.
+TEST(Raft, ACandidateWithASlowDiskBeginsNoSecondCampaign) {
+  desk d{3};
+  d.pass(2s);
+  d.tick(1);
+  d.slow = {1};
+  d.deliver();
+  ASSERT_EQ(d[1].role(), role::candidate);
+  const auto term = d[1].term();
+  for (int i = 0; i < 20; ++i) {
+    d.pass(50ms);
+    d.tick(1);
+  }
+  EXPECT_EQ(d[1].term(), term);
+  d.slow = {2, 3};
+  d.finish_writes(1);
+  for (int i = 0; i < 2; ++i) {  // less than `again_min`
+    d.pass(20ms);
+    d.tick(1);
+    EXPECT_EQ(d[1].role(), role::candidate);
+  }
+}
+
+TEST(Raft, AnswersThatTakeLongComeInTimeInTheEnd) {
+  desk d{3};
+  std::vector<std::pair<instant, raft_message>> under_way;
+  for (int ticks = 0; ticks < 200 && d[1].role() != role::leader; ++ticks) {
+    d.pass(50ms);
+    d.tick(1);
+    for (auto& m : std::exchange(d.net, {})) under_way.emplace_back(d.now + 400ms, m);
+    for (const auto& [due, m] : std::exchange(under_way, {}))
+      if (due <= d.now)
+        d.deliver_one(m);
+      else
+        under_way.emplace_back(due, m);
+    for (auto& m : std::exchange(d.net, {})) under_way.emplace_back(d.now + 400ms, m);
+  }
+  EXPECT_EQ(d[1].role(), role::leader);
+}
+
+/// The others would not vote again for a second: they have just heard the leader.
+TEST(Raft, ASuccessorWaitsForSlowVotes) {
+  desk d{5};
+  d.elect(1);
+  d.beat(1);
+  d.perform(1, d[1].hand_over(d.now, node_id{2}));
+  d.slow = {3, 4, 5};
+  d.deliver();
+  for (int i = 0; i < 6; ++i) {
+    d.pass(50ms);
+    for (int n : {2, 3, 4, 5}) d.tick(n);
+    d.deliver();
+  }
+  for (int n : {3, 4, 5}) d.finish_writes(n);
+  d.deliver();
+  EXPECT_EQ(d[2].role(), role::leader);
+}
+
 TEST(Raft, ALeaderWhoseDiskFailsLeadsNoMore) {
   desk d{3};
   d.elect(1);

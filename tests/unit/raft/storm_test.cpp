@@ -67,7 +67,7 @@ TEST(RaftStorm, NoticesEveryRuleThatIsRemoved) {
       {rule::disk_is_the_voter, "disk_is_the_voter", 150},
       {rule::snapshot_before_log, "snapshot_before_log", 100},
       {rule::command_once, "command_once", 20},
-      {rule::read_needs_round, "read_needs_round", 150},
+      {rule::read_needs_round, "read_needs_round", 300},
   };
   for (auto& r : removals) {
     std::string how;
