@@ -190,11 +190,10 @@ partition_core::effects partition_core::produced(produce&& m, moment at, bool cr
   const auto sequences = sequence_range::of(header);
   if (sequences) {
     const bool refused = refused_lately_ && at.now - refused_lately_->at < refusal_remembered;
-    if (sequences->first != 0 && !producers_.knows(sequences->producer)) {
-      if (refused) return refuse(refused_lately_->why);
-      if (unknown_.waits(sequences->producer, at.now) && holds(rule::first_batches_awaited))
-        return refuse({errc::not_leader, "its first batches may still come"});
-    }
+    const bool unknown = sequences->first != 0 && !producers_.knows(sequences->producer);
+    if (unknown && unknown_.waits(sequences->producer, sequences->first, refused, at.now) &&
+        holds(rule::first_batches_awaited))
+      return refuse(refused ? refused_lately_->why : error{errc::not_leader, "its first batches may still come"});
     auto duplicate = producers_.check(*sequences);
     if (!duplicate) {
       // Producers send ahead. What follows a batch that we refused for a while would be told of a gap, which they take
@@ -241,9 +240,9 @@ void partition_core::refused_before(error why, instant now) {
   refused_lately_ = {std::move(why), now};
 }
 
-void partition_core::took_over(instant now) {
-  refused_before({errc::not_leader, "this replica leads only now"}, now);
-  unknown_.another_led(now);
+void partition_core::took_over(bool another_led, instant now) {
+  if (another_led) refused_before({errc::not_leader, "this replica leads only now"}, now);
+  unknown_.leads_now(now);
 }
 
 produce::outcome partition_core::outcome() const {

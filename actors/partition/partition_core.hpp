@@ -96,13 +96,13 @@ public:
   /// transactions_unavailable, storage_damaged, storage_failed, busy, those of `check_batch`, not_enough_replicas,
   /// those of `producers::check`; later storage_full, storage_failed, and, where it may have been stored, timed_out,
   /// not_enough_replicas_after_append, and what `followed` says. not_leader comes second. A gap shortly after a batch
-  /// was refused for a while is refused for the same reason, and so is an unknown producer's later batch; while
-  /// `unknown_producers` lets it wait, that is not_leader. Timestamps are judged only while the clock is sure.
+  /// was refused for a while is refused for the same reason, and so is an unknown producer's later batch; for
+  /// as long as `unknown_producers` lets it wait it is not_leader. Timestamps are judged only while the clock is sure.
   effects produced(produce&&, moment, bool crowded, decompressor&);
   /// Batches may have been refused for a while before they came here: as if one had been refused here, for this reason.
   void refused_before(error why, instant now);
-  /// Leads where another led: batches may be on their way to that one, or refused there.
-  void took_over(instant now);
+  /// Leads from now on, and another may have led before: batches may be on their way to that one, or refused there.
+  void took_over(bool another_led, instant now);
   /// Everything below `end` is on this node's disk.
   effects durable(log_offset end);
   /// Everything below `watermark` is on every replica in sync.

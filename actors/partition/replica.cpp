@@ -117,8 +117,8 @@ void partition_replica::lead(effects& todo, instant now) {
   chosen_ = false;
   follows_.stops();
   tell_clients(core_.led(last_.state.epoch, replicas_of(last_.state)), todo, now);
-  // Another has led, or a producer has asked for us before this node knew that we lead.
-  if (followed_ || last_.state.replicas.size() > 1) core_.took_over(now);
+  // Where nobody can have led before, a producer may still have asked for us before this node knew that we lead.
+  core_.took_over(followed_ || last_.state.replicas.size() > 1, now);
   leads_.emplace(seat_, self_, last_, settings_.min_insync_replicas, core_.watermark(), leaders_view(), now);
   turn(role::leader, todo);
   perform(leads_->grown(leaders_view()), todo, now);
@@ -127,7 +127,7 @@ void partition_replica::lead(effects& todo, instant now) {
 void partition_replica::lead_on(effects& todo, instant now) {
   const bool renewed = last_.state.epoch > leads_->epoch();
   // Two changes that were heard of at once may have been there and back.
-  if (last_.state.epoch.value() > leads_->epoch().value() + 1) core_.took_over(now);
+  if (last_.state.epoch.value() > leads_->epoch().value() + 1) core_.took_over(true, now);
   tell_clients(renewed ? core_.led(last_.state.epoch, replicas_of(last_.state))
                        : core_.replicas_changed(replicas_of(last_.state)),
                todo, now);

@@ -81,7 +81,7 @@ enum class rule : std::uint8_t {
   ack_after_sync,                 ///< §7, I12
   latest_waits_for_epoch_start,   ///< §7: no "latest offset" before the watermark has reached LESO
   lease_before_answer,            ///< §5.3, I31
-  first_batches_awaited,          ///< ADR 17: where another led lately, a producer that is unknown begins at 0
+  first_batches_awaited,          ///< ADR 17: an unknown producer's later batch waits for its first ones
 
   // -- entities ---------------------------------------------------------------------------------
   deliver_same_epoch,        ///< §12

@@ -10,9 +10,10 @@ if(TROUPE_ACTORS)
                       ${CMAKE_SOURCE_DIR}/actors/node/cluster_directory.cpp
                       ${CMAKE_SOURCE_DIR}/actors/entity/entity_actor.cpp
                       ${CMAKE_SOURCE_DIR}/actors/node/replica_host.cpp
-                      ${CMAKE_SOURCE_DIR}/actors/node/quorum_writer.cpp)
+                      ${CMAKE_SOURCE_DIR}/actors/node/quorum_writer.cpp
+                      ${CMAKE_SOURCE_DIR}/tests/support/caf_leaks.cpp)
   troupe_test(entity_actor USES troupe_shells LABELS unit
               SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/entity_actor_test.cpp)
   troupe_test(transport_links USES troupe_transport LABELS unit
-              SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/transport_test.cpp)
+              SOURCES ${CMAKE_SOURCE_DIR}/tests/shell/transport_test.cpp ${CMAKE_SOURCE_DIR}/tests/support/caf_leaks.cpp)
 endif()

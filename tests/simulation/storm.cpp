@@ -86,7 +86,7 @@ storm_result run_storm(const storm_options& o) {
     };
     const auto settle = [&] {
       settle_in(o.recovery, false);
-      settle_in(o.recovery + unknown_producers::wait, true);
+      settle_in(o.recovery + 3 * unknown_producers::wait, true);
     };
     settle();
     c.run(1s);

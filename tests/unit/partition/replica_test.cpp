@@ -416,13 +416,13 @@ TEST_F(Replica, AProducerThatItDoesNotKnowBeginsAtItsBeginning) {
   at.now += 65s;
   EXPECT_EQ(told(10, 7), errc{});  // whatever it sent elsewhere has been answered; its state may have expired
   EXPECT_EQ(told(11, 7), errc::not_leader);
-  at.now += 40s;
+  at.now += 110s;
   EXPECT_EQ(told(12, 7), errc{});  // everyone has heard of this leader
 }
 
 TEST_F(Replica, ALeaderThatMissedAnotherOneLetsUnknownProducersWaitToo) {
   metadata(two, 5);
-  at.now += 400s;
+  at.now += 500s;
   metadata(two, 6);
   EXPECT_EQ(told(9, 1), errc{});
   metadata(two, 8);
@@ -432,33 +432,73 @@ TEST_F(Replica, ALeaderThatMissedAnotherOneLetsUnknownProducersWaitToo) {
   EXPECT_EQ(told(10, 0), errc{});
 }
 
-TEST_F(Replica, AReplicaThatIsTheOnlyOneNowLetsUnknownProducersWaitIfItFollowedBefore) {
-  metadata(one, 5);
-  a.state.replicas = {{two, 1}};
-  a.state.isr = {two};
-  metadata(two, 6);
-  at.now += 6s;
-  EXPECT_EQ(told(9, 1), errc::not_leader);
-}
-
-TEST_F(Replica, AReplicaThatAlwaysWasTheOnlyOneLetsNobodyWait) {
+// Its first batch may have come before this node knew that it leads.
+TEST_F(Replica, UnknownProducersWaitAtAReplicaThatIsAloneToo) {
   a.state.replicas = {{two, 1}};
   a.state.isr = {two};
   metadata(two, 5);
-  EXPECT_EQ(told(9, 1), errc{});
+  EXPECT_EQ(told(9, 1), errc::not_leader);
+  EXPECT_EQ(told(9, 0), errc{});
+  EXPECT_EQ(told(9, 2), errc::out_of_order_sequence);  // nobody has led before: it is missing
 }
 
-TEST(UnknownProducers, AreRememberedUpToABound) {
+struct UnknownProducers : testing::Test {
   unknown_producers all;
-  const instant start{1h};
-  EXPECT_FALSE(all.waits(producer_id{1}, start));
-  all.another_led(start);
+  instant now{1h};
+  bool waits(std::int64_t who, std::int32_t sequence, bool refused = false) {
+    return all.waits(producer_id{who}, sequence, refused, now);
+  }
+};
+
+TEST_F(UnknownProducers, WaitAfterAChangeOfLeadersAndAfterARefusal) {
+  EXPECT_FALSE(waits(1, 5));
+  EXPECT_TRUE(waits(2, 5, true));
+  now += 64s;
+  EXPECT_TRUE(waits(2, 5));
+  now += 1s;
+  EXPECT_FALSE(waits(2, 5));
+  all.leads_now(now);
+  EXPECT_TRUE(waits(1, 5));
+  now += unknown_producers::lately - 1s;
+  EXPECT_TRUE(waits(3, 5));
+  now += 1s;
+  EXPECT_TRUE(waits(3, 5));  // not until its time is over
+  EXPECT_FALSE(waits(4, 5));
+}
+
+// Five are under way when the time is over: the earliest is taken first.
+TEST_F(UnknownProducers, SendNothingAheadOfTheEarliestThatCame) {
+  all.leads_now(now);
+  EXPECT_TRUE(waits(1, 7));
+  EXPECT_TRUE(waits(1, 5));
+  now += 64s;
+  EXPECT_TRUE(waits(1, 5));
+  now += 1s;
+  EXPECT_TRUE(waits(1, 6));
+  EXPECT_TRUE(waits(1, 7));
+  EXPECT_FALSE(waits(1, 5));
+}
+
+TEST_F(UnknownProducers, BeginAnewAfterALongSilence) {
+  all.leads_now(now);
+  EXPECT_TRUE(waits(1, 7));
+  now += 2 * unknown_producers::wait;
+  EXPECT_TRUE(waits(1, 9));
+  now += unknown_producers::wait;
+  EXPECT_FALSE(waits(1, 9));
+}
+
+TEST_F(UnknownProducers, AreRememberedUpToABound) {
+  all.leads_now(now);
   for (std::size_t n = 0; n < unknown_producers::remembered_max; ++n)
-    EXPECT_TRUE(all.waits(producer_id{static_cast<std::int64_t>(n)}, start));
-  EXPECT_TRUE(all.waits(producer_id{1'000'000}, start));
-  EXPECT_FALSE(all.waits(producer_id{1}, start + 65s));
-  EXPECT_TRUE(all.waits(producer_id{1'000'000}, start + 65s));
-  EXPECT_FALSE(all.waits(producer_id{1'000'000}, start + 365s));
+    EXPECT_TRUE(waits(static_cast<std::int64_t>(n), 5));
+  EXPECT_TRUE(waits(1'000'000, 5));
+  now += 65s;
+  EXPECT_TRUE(waits(1'000'000, 5));  // was not remembered
+  now += 65s;
+  EXPECT_TRUE(waits(1'000'000, 5));  // is now, in the place of those that have given up
+  now += 65s;
+  EXPECT_FALSE(waits(1'000'000, 5));
 }
 
 TEST_F(Replica, FailsItsWaitingProducersWhenAnotherLeads) {
