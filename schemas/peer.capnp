@@ -169,6 +169,7 @@ struct HeartbeatAnswer {
   fromController @5 :Bool;
   clocks @6 :UInt8;  # 0 unknown, 1 alone, 2 agreed, 3 disputed
   wallMs @7 :Int64;  # agreed: the time of day, since 1970
+  applied @8 :Int64 = -1;  # the controller's metadata when it answered
 }
 
 struct RelayedAnswer {

@@ -49,6 +49,7 @@ cluster_controller::effects cluster_controller::heard(instant now, ticket from, 
     out.push_back(answer{from, said});
     return out;
   }
+  said.applied = image_->applied;
   said.to.epoch = node->node_epoch;
   said.state = node->state;
   if (h.from.epoch == node->node_epoch || !holds(rule::epoch_fences_former_life)) {

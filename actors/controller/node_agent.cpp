@@ -79,6 +79,7 @@ void node_agent::become(instant now, std::int64_t epoch, const std::string& clus
 node_agent::effects node_agent::applied(instant now, const metadata_image& image) {
   effects out;
   applied_ = image.applied;
+  know();
   peers_.clear();
   for (const auto& [id, node] : image.nodes)
     if (id != self_.node && node.serves()) peers_.push_back(id);
@@ -112,7 +113,7 @@ node_agent::effects node_agent::tick(instant now) {
 }
 
 void node_agent::beat(instant now, effects& out) {
-  next_send_ = now + (stage_ == stage::draining ? options_.heartbeat_every_draining : options_.heartbeat_every);
+  next_send_ = now + (stage_ == stage::draining ? options_.heartbeat_every_waiting : options_.heartbeat_every);
   heartbeat h{self_, applied_, now};
   h.ready = stage_ != stage::catching_up;
   h.wants_to_stop = stage_ == stage::draining;
@@ -147,9 +148,20 @@ node_agent::effects node_agent::received(instant now, const heartbeat_answer& a)
   answered_at_ = std::max(answered_at_, a.sent);
   if (wall_) wall_->judged(now, a.clocks);
   // From the sending on: how long the answer took, the controller does not know.
-  if (a.granted) lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
+  if (a.granted)
+    lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
+  else
+    next_send_ = std::min(next_send_, now + options_.heartbeat_every_waiting);
+  lacks_ = {a.sent, a.applied};
+  know();
   if ((a.may_stop && stage_ == stage::draining) || a.state == node_state::removed) finish(now, out);
   return out;
+}
+
+void node_agent::know() {
+  if (!lacks_ || applied_ < lacks_->applied) return;
+  known_at_ = std::max(known_at_, lacks_->sent);
+  lacks_.reset();
 }
 
 std::optional<instant> node_agent::without_lease_since(instant now) const noexcept {

@@ -23,8 +23,11 @@ public:
   struct options {
     registration self;  ///< `clean` and `damaged` come with `recovered`
     std::chrono::milliseconds heartbeat_every{500};
-    std::chrono::milliseconds heartbeat_every_draining{100};  ///< who wants to stop asks more often whether it may
+    /// Who wants to stop asks more often whether it may, and who was given no lease whether it gets one.
+    std::chrono::milliseconds heartbeat_every_waiting{100};
     std::chrono::milliseconds lease{3000};
+    /// So long after a granted heartbeat the controller does not fence its sender: `silent_after` there.
+    std::chrono::milliseconds unfenced_for{1500};
     std::chrono::milliseconds register_every{500};
     /// After the first "later", then twice as much each time, up to `register_every`.
     std::chrono::milliseconds register_again{10};
@@ -108,6 +111,10 @@ public:
   /// Until then this node may answer writes and handle messages; in the past: it has none.
   instant lease_end() const noexcept { return lease_end_; }
   bool has_lease(instant now) const noexcept { return now < lease_end_; }
+  /// Until when clients may be sent to this node as to a leader: nobody is fenced sooner. Before the end of the lease.
+  instant leads_until() const noexcept { return lease_end_ - (options_.lease - options_.unfenced_for); }
+  /// Until when clients may be sent to other leaders: what this node knows is no older than a lease.
+  instant knows_leaders_until() const noexcept { return std::min(lease_end_, known_at_ + options_.lease); }
   /// What of the wall clock counts; nothing: it was never read.
   const std::optional<wall_clock>& wall() const noexcept { return wall_; }
   /// Since when it has had no lease; none: it has one. For the answers to probes.
@@ -119,6 +126,7 @@ private:
   void ask_to_register(instant now, effects&);
   void become(instant now, std::int64_t epoch, const std::string& cluster_id, effects&);
   void beat(instant now, effects&);
+  void know();
   void finish(instant now, effects&);
   void give_up(error why, instant now, effects&);
 
@@ -130,6 +138,14 @@ private:
   life self_;
   meta_offset applied_{-1};
   instant began_, lease_end_;
+  /// A controller's answer to a heartbeat of `sent` came from metadata up to `applied`. Once we have that, we know what
+  /// there was at `sent`.
+  struct newer_metadata {
+    instant sent;
+    meta_offset applied;
+  };
+  std::optional<newer_metadata> lacks_;
+  instant known_at_{};
   std::optional<node_id> controller_;
   std::vector<node_id> peers_;
   bool referred_{false};  ///< this try to register was sent on to somebody else

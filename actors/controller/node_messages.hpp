@@ -78,6 +78,7 @@ struct heartbeat_answer {
   /// The controller says so. From anybody else it is no answer: the node goes on looking for the controller.
   bool from_controller{false};
   clock_verdict clocks;
+  meta_offset applied{-1};  ///< the controller's metadata when it answered
 };
 
 /// The node has stopped serving for good and written its clean mark: nobody has to wait for its lease.

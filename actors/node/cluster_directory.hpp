@@ -12,6 +12,7 @@
 
 #include "actors/controller/image.hpp"
 #include "runtime/base/bytes.hpp"
+#include "runtime/base/instant.hpp"
 #include "runtime/base/result.hpp"
 #include "runtime/entities/messages.hpp"
 
@@ -44,6 +45,16 @@ public:
   void controlled_by(std::optional<node_id> node) {
     controller_.store(node ? node->value() : -1, std::memory_order_relaxed);
   }
+  /// After these moments another may lead in this node's place, or in anybody's, of whom this node has not heard.
+  void names_leaders_until(instant itself, instant others) {
+    leads_until_.store(itself, std::memory_order_relaxed);
+    knows_leaders_until_.store(others, std::memory_order_relaxed);
+  }
+  /// Whether clients may be sent to the leader that metadata names, seen from `here` (ADR 19).
+  bool may_name_leader(const partition_state& p, node_id here) const {
+    const bool replaceable = p.leader == here && p.replicas.size() > 1;
+    return boot_clock::now() < (replaceable ? leads_until_ : knows_leaders_until_).load(std::memory_order_relaxed);
+  }
   /// The shells of this node's entities, all parts in order; none: it does not serve, or no more.
   void entities_at(std::vector<caf::actor> hosts) {
     entity_hosts_.store(std::make_shared<const std::vector<caf::actor>>(std::move(hosts)));
@@ -54,6 +65,7 @@ public:
 
 private:
   std::atomic<std::int32_t> controller_{-1};
+  std::atomic<instant> leads_until_{instant{}}, knows_leaders_until_{instant{}};
   std::atomic<std::shared_ptr<const std::vector<caf::actor>>> entity_hosts_{
       std::make_shared<const std::vector<caf::actor>>()};
   std::atomic<std::shared_ptr<const cluster_view>> view_{std::make_shared<const cluster_view>()};

@@ -56,6 +56,7 @@ void write(HeartbeatAnswer::Builder to, const heartbeat_answer& h) {
   to.setFromController(h.from_controller);
   to.setClocks(static_cast<std::uint8_t>(h.clocks.what));
   to.setWallMs(h.clocks.time.time_since_epoch().count());
+  to.setApplied(h.applied.value());
 }
 
 void write(AlterIsr::Builder to, const alter_isr& a) {
@@ -188,6 +189,7 @@ heartbeat_answer read(frame_reader& in, HeartbeatAnswer::Reader from) {
   h.from_controller = from.getFromController();
   h.clocks = {in.number("verdict about clocks", from.getClocks(), clock_verdict::kind::disputed),
               wall_time{std::chrono::milliseconds{from.getWallMs()}}};
+  h.applied = meta_offset{from.getApplied()};
   return h;
 }
 

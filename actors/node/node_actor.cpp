@@ -583,6 +583,7 @@ void shell::beat() {
   lease_->set(leased ? 1 : 0);
   term_->set(static_cast<double>(core_->quorum().term().value()));
   setup_.directory->controlled_by(core_->quorum().leader());
+  setup_.directory->names_leaders_until(core_->agent().leads_until(), core_->agent().knows_leaders_until());
   if (!serving_ && core_->agent().at() >= node_agent::stage::serving && leased) serves_now();
   if (now() >= try_again_at_ && host_) {
     try_again_at_ = instant::max();

@@ -73,7 +73,8 @@ struct fetch {
   leader_epoch current{no_epoch};       ///< the leader epoch that the caller believes in; -1: unchecked
   leader_epoch last_fetched{no_epoch};  ///< epoch of the last batch that the caller has; -1: unchecked
   bool read_committed{false};
-  /// False: any replica that follows may answer, from below its watermark (KIP-392), while its node has its lease.
+  /// False: any replica that follows may answer, from below its watermark (KIP-392). Whoever answers needs its node's
+  /// lease.
   bool leader_only{true};
   /// With a deadline: `answer` is called a second time as soon as there is something new beyond the first answer
   /// (the watermark moved, the partition goes away), unless that is later than the deadline. The second answer carries

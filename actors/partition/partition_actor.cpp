@@ -178,7 +178,7 @@ private:
         [this](const replica_mail& m) { handle(m); },
         [this](list_offsets& m) { handle(std::move(m)); },
         [this](epoch_end& m) {
-          if (!refuse_if_gone(m.answer, true)) m.answer(core().epoch_ended(m));
+          if (!refuse_reader(m.answer, true)) m.answer(core().epoch_ended(m));
         },
         [this](delete_records& m) { handle(std::move(m)); },
         [this](reassigned& m) {
@@ -241,7 +241,7 @@ private:
   }
 
   void handle(fetch&& m) {
-    if (refuse_if_gone(m.answer, m.leader_only)) return;
+    if (refuse_reader(m.answer, m.leader_only)) return;
     if (m.watch_until && !core().watchable()) {
       fetch::outcome full;
       full.refused = error{errc::busy, "too many readers wait for this partition"};
@@ -251,7 +251,7 @@ private:
   }
 
   void handle(list_offsets&& m) {
-    if (refuse_if_gone(m.answer, true)) return;
+    if (refuse_reader(m.answer, true)) return;
     if (auto known = core().offsets_listed(m)) return m.answer(std::move(*known));
     ++outstanding_;
     const time_search search{m.timestamp, core().start(), core().watermark()};
@@ -262,7 +262,7 @@ private:
   }
 
   void handle(delete_records&& m) {
-    if (refuse_if_gone(m.answer, true)) return;
+    if (refuse_reader(m.answer, true)) return;
     auto start = core().records_deleted(m.before);
     if (!start) {
       delete_records::outcome out;
@@ -316,23 +316,33 @@ private:
     }
   }
 
-  /// `leads`: only a leader may answer.
   template <class Outcome>
-  bool refuse_if_gone(const std::function<void(Outcome)>& answer, bool leads = false) {
-    std::optional<error> why = gone_;
-    using role = partition_replica::role;
-    if (!why && replica_->current() != role::leader) {
-      // Whoever has lost the controller may have been replaced, and would keep its readers for ever.
-      const bool leased = boot_clock::now() < setup_.home->lease_end.load(std::memory_order_relaxed);
-      const bool follows = replica_->current() == role::follower || replica_->current() == role::none;
-      const bool readable = follows && leased;
-      if (leads || !readable) why = error{errc::not_leader, "this replica does not lead " + entity_};
-    }
+  bool refuse_if_gone(const std::function<void(Outcome)>& answer) {
+    return refuse_if(gone_, answer);
+  }
+  template <class Outcome>
+  bool refuse_reader(const std::function<void(Outcome)>& answer, bool leader_only) {
+    return refuse_if(unreadable(leader_only), answer);
+  }
+  template <class Outcome>
+  static bool refuse_if(std::optional<error> why, const std::function<void(Outcome)>& answer) {
     if (!why) return false;
     Outcome out;
     out.refused = std::move(why);
     answer(std::move(out));
     return true;
+  }
+  std::optional<error> unreadable(bool leader_only) const {
+    if (gone_) return gone_;
+    using role = partition_replica::role;
+    const auto is = replica_->current();
+    const bool follows = is == role::follower || is == role::none;
+    if (is != role::leader && (leader_only || !follows))
+      return error{errc::not_leader, "this replica does not lead " + entity_};
+    // Whoever has lost the controller may have been replaced, and would keep its readers for ever.
+    if (boot_clock::now() >= setup_.home->lease_end.load(std::memory_order_relaxed))
+      return error{errc::not_leader, "the node holds no lease"};
+    return {};
   }
 
   // -- roles ----------------------------------------------------------------------------------------------

@@ -381,7 +381,13 @@ partition_core::admission partition_core::fetched(const fetch& m) const {
   out.high_watermark = out.last_stable = watermark_;
   out.log_start = start_;
   out.epoch = epoch_;
-  if (m.last_fetched != no_epoch && start_ != end_) {
+  // A follower's end says nothing of what there is: it may not have got so far.
+  if (!leads_ && m.from > end_) {
+    out.refused = error{errc::offset_not_available,
+                        "this replica follows, and has nothing yet beyond offset " + std::to_string(end_.value())};
+    return it;
+  }
+  if (m.last_fetched != no_epoch && start_ != end_ && (leads_ || m.from <= watermark_)) {
     const auto [epoch, end] = end_of(m.last_fetched);
     if (epoch < m.last_fetched || end < m.from) {
       out.diverging = {epoch, end};

@@ -119,7 +119,8 @@ public:
   // -- reading --------------------------------------------------------------------------------------------
 
   /// Whether a fetch may read, and up to where. Without `read` the outcome is the answer.
-  /// Errors: fenced_epoch, unknown_epoch, offset_out_of_range.
+  /// Errors: fenced_epoch, unknown_epoch, offset_out_of_range; offset_not_available (it follows, and has not got so
+  /// far).
   struct admission {
     fetch::outcome outcome;
     bool read{false};

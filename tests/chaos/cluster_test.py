@@ -82,9 +82,12 @@ class Cluster(unittest.TestCase):
             gaps = Gaps(SimpleNamespace(nodes={n.id: n for n in others}), 'probed', 6).start()
             wait_for('the others have another leader',
                      lambda: all(n.metadata(s.topic)[0].leader in [m.id for m in others] for n in others), 15)
-            # Clients still reach the old one: what it answers now must not be lost, nor contradict the new one.
+            # Clients still reach the old one: what it answers now must not be lost, nor contradict the new one. By now it
+            # may have been replaced, so it does not say that it leads; a little later it names no leaders at all.
+            self.assertEqual(old.metadata(s.topic)[0].leader, -1)
             s.load.wait_progress(200)
             time.sleep(3)
+            self.assertEqual([p.leader for p in old.metadata(s.topic).values()], [-1] * s.partitions)
             wait_for('others lead all that it led', lambda: all(gaps.taken[n] for n in led), 15)
             gaps.finish()
             took = max(gaps.taken[n][0] for n in led) - cut

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kafka import KafkaAdminClient
 
-OFFSET_OUT_OF_RANGE, NOT_LEADER, INVALID_ASSIGNMENT, NOT_CONTROLLER = 1, 6, 39, 41
+NOT_LEADER, INVALID_ASSIGNMENT, NOT_CONTROLLER, OFFSET_NOT_AVAILABLE = 6, 39, 41, 78
 PREFERRED_NOT_AVAILABLE, NOT_NEEDED, NO_REASSIGNMENT = 80, 84, 85
 RACKS = {1: 'a', 2: 'b', 3: 'c'}
 
@@ -175,7 +175,7 @@ class Requests(unittest.TestCase):
             self.assertEqual((error, watermark, preferred), (0, 10, -1))
             self.assertGreater(size, 0)
             self.assertEqual(frames.fetch(follower.kafka, 'orders', 0, 10, version), (0, 10, -1, 0))
-            self.assertEqual(frames.fetch(follower.kafka, 'orders', 0, 11, version)[0], OFFSET_OUT_OF_RANGE)
+            self.assertEqual(frames.fetch(follower.kafka, 'orders', 0, 11, version)[0], OFFSET_NOT_AVAILABLE)
         self.assertEqual(frames.fetch(follower.kafka, 'orders', 0, 4, 10)[0], NOT_LEADER)
         # Cut off from the others it does not keep its readers.
         leader.pause()

@@ -152,7 +152,8 @@ private:
         const auto* node = image.node(id);
         return node != nullptr && node->serves();
       };
-      o.leader_id = online(p.leader) ? p.leader.value() : -1;
+      const bool known = setup().directory->may_name_leader(p, setup().node);
+      o.leader_id = known && online(p.leader) ? p.leader.value() : -1;
       o.leader_epoch = p.epoch.value();
       if (o.leader_id < 0) o.error_code = counted(code::leader_not_available);
       for (const auto& r : p.replicas) {

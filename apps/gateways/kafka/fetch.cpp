@@ -251,7 +251,8 @@ private:
         const bool moved =
             out.error_code == code::not_leader_or_follower || out.error_code == code::fenced_leader_epoch;
         const topic_route route{*now, topic.topic};
-        if (const auto* led = moved ? route.led_elsewhere(out.partition_index, setup().node) : nullptr)
+        const auto* led = moved ? route.led_elsewhere(out.partition_index, setup().node) : nullptr;
+        if (led != nullptr && setup().directory->may_name_leader(*led, setup().node))
           out.current_leader = {led->leader.value(), led->epoch.value()};
         continue;
       }

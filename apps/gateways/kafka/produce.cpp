@@ -80,7 +80,8 @@ private:
     // The client goes straight to the leader, without asking for metadata.
     const auto now = view();
     const auto* led = topic_route{*now, told.responses[t].name}.led_elsewhere(out.index, setup().node);
-    const auto node = led == nullptr ? now->image->nodes.end() : now->image->nodes.find(led->leader);
+    const bool known = led != nullptr && setup().directory->may_name_leader(*led, setup().node);
+    const auto node = known ? now->image->nodes.find(led->leader) : now->image->nodes.end();
     if (node == now->image->nodes.end()) return;
     out.current_leader = {led->leader.value(), led->epoch.value()};
     const auto same = [&](const auto& n) { return n.node_id == led->leader.value(); };

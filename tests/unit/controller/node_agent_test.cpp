@@ -133,6 +133,45 @@ TEST_F(NodeAgent, ALeaseCountsFromTheSendingOfItsHeartbeat) {
   EXPECT_EQ(agent.without_lease_since(now + 9s), now + 3500ms);
 }
 
+TEST_F(NodeAgent, NamesItselfOnlyAsLongAsItCannotBeFenced) {
+  serve();
+  agent.received(now + 2s, grant(now + 500ms));
+  EXPECT_EQ(agent.leads_until(), now + 500ms + cluster_controller::options{}.silent_after);
+  EXPECT_LT(agent.leads_until(), agent.lease_end());
+}
+
+TEST_F(NodeAgent, NamesOthersAsLongAsItsMetadataIsNoOlderThanALease) {
+  serve();
+  agent.received(now + 1s, grant(now + 500ms));
+  EXPECT_EQ(agent.knows_leaders_until(), now + 3500ms);
+  // The controller is ahead, and the answers come by way of others: the lease goes on, what it knows gets old.
+  auto ahead = grant(now + 1500ms);
+  ahead.applied = meta_offset{21};
+  agent.received(now + 2s, ahead);
+  EXPECT_EQ(agent.lease_end(), now + 4500ms);
+  EXPECT_EQ(agent.knows_leaders_until(), now + 3500ms);
+  image.applied = meta_offset{21};
+  agent.applied(now + 2s, image);
+  EXPECT_EQ(agent.knows_leaders_until(), now + 4500ms);
+  agent.stop(now + 2s);
+  auto leave = grant(now + 2s);
+  leave.may_stop = true;
+  agent.received(now + 2s, leave);
+  EXPECT_EQ(agent.knows_leaders_until(), now + 2s) << "its lease is over";
+}
+
+TEST_F(NodeAgent, AsksAgainSoonWhenItIsGivenNoLease) {
+  serve();
+  agent.tick(now + 500ms);
+  auto none = grant(now + 500ms);
+  none.granted = false;
+  agent.received(now + 510ms, none);
+  EXPECT_TRUE(agent.tick(now + 609ms).empty());
+  EXPECT_EQ(of<node_agent::send_heartbeat>(agent.tick(now + 610ms)).size(), 1u);
+  agent.received(now + 620ms, grant(now + 610ms));
+  EXPECT_TRUE(agent.tick(now + 1109ms).empty());
+}
+
 TEST_F(NodeAgent, NoLeaseComesOfAnAnswerToSomebodyElseOrFromTheFuture) {
   serve();
   auto a = grant(now + 1s);

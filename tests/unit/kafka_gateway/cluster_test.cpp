@@ -74,6 +74,55 @@ TEST_F(ClusterRequests, MetadataTellsWhoServesAndWhoIsAway) {
   EXPECT_EQ(c.call<metadata_response>(all, 12).controller_id, 7);
 }
 
+TEST_F(ClusterRequests, WhoMayHaveBeenReplacedIsNoLeader) {
+  add_topic("orders", 3);
+  replicate("orders", 0, nodes({7, 8}), node_id{7});
+  replicate("orders", 1, nodes({8, 7}), node_id{8});
+  replicate("orders", 2, nodes({7}), node_id{7});
+  start();
+  auto c = connect();
+  metadata_request all;
+  all.topics.reset();
+  const auto leaders = [&] {
+    std::vector<std::pair<std::int32_t, std::int16_t>> found;
+    const auto told = c.call<metadata_response>(all, 12);
+    for (const auto& p : told.topics.at(0).partitions) found.emplace_back(p.leader_id, p.error_code);
+    EXPECT_EQ(told.brokers.size(), 4u) << "there are others to ask";
+    return found;
+  };
+  using named = decltype(leaders());
+  const std::pair<std::int32_t, std::int16_t> unknown{-1, code::leader_not_available};
+  EXPECT_EQ(leaders(), (named{{7, 0}, {8, 0}, {7, 0}}));
+  directory->names_leaders_until(boot_clock::now(), instant::max());
+  EXPECT_EQ(leaders(), (named{unknown, {8, 0}, {7, 0}})) << "others may lead in our place by now";
+  directory->names_leaders_until(boot_clock::now(), boot_clock::now());
+  EXPECT_EQ(leaders(), (named{unknown, unknown, unknown})) << "others may lead in anybody's place";
+  directory->names_leaders_until(instant::max(), instant::max());
+  EXPECT_EQ(leaders(), (named{{7, 0}, {8, 0}, {7, 0}}));
+}
+
+TEST_F(ClusterRequests, WhoIsNotTheLeaderTellsWhoIsUnlessItMayHaveChanged) {
+  add_topic("orders");
+  replicate("orders", 0, nodes({8, 7}), node_id{8});
+  start();
+  auto c = connect();
+  const error moved{errc::not_leader, "it has moved"};
+  partition("orders").on_produce = [&](produce& m) { m.answer({.refused = moved}); };
+  partition("orders").on_fetch = [&](fetch& m) { m.answer({.refused = moved}); };
+  auto records = some_bytes(10);
+  const auto told_of = [&] {
+    const auto made = c.call<produce_response>(produce_of("orders", 0, records), 10);
+    const auto read = c.call<fetch_response>(fetch_of("orders"), 12);
+    const auto leader = made.responses.at(0).partition_responses.at(0).current_leader.leader_id;
+    EXPECT_EQ(made.node_endpoints.size(), leader < 0 ? 0u : 1u);
+    EXPECT_EQ(read.responses.at(0).partitions.at(0).current_leader.leader_id, leader);
+    return leader;
+  };
+  EXPECT_EQ(told_of(), 8);
+  directory->names_leaders_until(boot_clock::now(), boot_clock::now());
+  EXPECT_EQ(told_of(), -1);
+}
+
 TEST_F(ClusterRequests, TheClusterIsDescribed) {
   add_node(9, "", node_state::fenced);
   add_node(11, "c", node_state::removed);

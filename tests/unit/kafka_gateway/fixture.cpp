@@ -94,6 +94,7 @@ GatewayTest::GatewayTest() {
   setup.node = node_id{7};
   setup.io_threads = 2;
   setup.directory = directory;
+  directory->names_leaders_until(instant::max(), instant::max());
   setup.controller = controller.actor;
   setup.metrics = &metrics;
   setup.limits.connections_per_address_max = 1000;

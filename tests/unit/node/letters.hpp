@@ -120,7 +120,7 @@ private:
   heartbeat_answer beat_answer() {
     using kind = clock_verdict::kind;
     const clock_verdict clocks{pick(kind::unknown, kind::alone, kind::agreed, kind::disputed), wall_time{ms()}};
-    return {a_life(), moment(), flag(), state(), flag(), flag(), clocks};
+    return {a_life(), moment(), flag(), state(), flag(), flag(), clocks, meta_offset{big()}};
   }
 
   decltype(raft_message::body) raft_body() {

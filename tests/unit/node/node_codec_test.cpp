@@ -138,6 +138,8 @@ TEST(NodeCodec, WhatANodeAndTheControllerSayKeepsEachField) {
   EXPECT_EQ(full.wall, sent.wall);
   heartbeat_answer answer{someone};
   EXPECT_EQ(back_as(answer).clocks, clock_verdict{});
+  answer.applied = meta_offset{10};
+  EXPECT_EQ(back_as(answer).applied, answer.applied);
   answer.clocks = {clock_verdict::kind::agreed, wall_time{std::chrono::milliseconds{9}}};
   EXPECT_EQ(back_as(answer).clocks, answer.clocks);
 
@@ -510,10 +512,9 @@ TEST(NodeCodec, HeartbeatsOfTheSecondVersionAreUnderstood) {
        "0000000002000000feffffff00000000f4ffffffffffffff"},
   };
   for (const auto& [letter, hex] : samples) {
-    EXPECT_EQ(hex_of(encode(letter)), hex);
     auto read = decode(shared_bytes::own(bytes_of_hex(hex)));
     ASSERT_TRUE(read.ok()) << read.error().text;
-    EXPECT_EQ(hex_of(encode(*read)), hex);
+    EXPECT_EQ(hex_of(encode(*read)), hex_of(encode(letter)));
   }
 }
 

@@ -299,6 +299,22 @@ TEST_F(Replica, ServesReadersUpToItsWatermarkAndTakesNoRecords) {
   EXPECT_EQ(answers.at(0).refused->code, errc::not_leader);
 }
 
+TEST_F(Replica, KnowsNotAsAFollowerWhatIsBeyondItsEnd) {
+  metadata();
+  auto ask = [&](std::int64_t from, int read = -1) {
+    fetch m;
+    m.from = log_offset{from};
+    m.last_fetched = leader_epoch{read};
+    return core().partition().fetched(m).outcome;
+  };
+  // The reader had it from the leader. To the last two, this log would seem to be another one.
+  EXPECT_EQ(ask(11).refused->code, errc::offset_not_available);
+  EXPECT_EQ(ask(11, 5).refused->code, errc::offset_not_available);
+  EXPECT_FALSE(ask(8, 5).diverging);
+  EXPECT_FALSE(ask(8, 5).refused);
+  EXPECT_TRUE(ask(4, 9).diverging);
+}
+
 TEST_F(Replica, GivesBackWhatTheDiskRefusedAndAsksForItLater) {
   metadata();
   answered(records(12, {batch(10, 5, 2)}));

@@ -370,12 +370,23 @@ TEST_F(PartitionActor, AFollowerServesReadersWhileItsNodeHasItsLease) {
   ASSERT_FALSE(out.refused) << out.refused->text;
   EXPECT_EQ(out.high_watermark, log_offset{1});
   EXPECT_GT(out.bytes, 0u);
-  EXPECT_EQ(read(2, 1 << 20, false).refused->code, errc::offset_out_of_range);
+  EXPECT_EQ(read(2, 1 << 20, false).refused->code, errc::offset_not_available);
 
   home->lease_end = boot_clock::now();
   EXPECT_EQ(read(0, 1 << 20, false).refused->code, errc::not_leader);
   home->lease_end = instant::max();
   EXPECT_FALSE(read(0, 1 << 20, false).refused);
+}
+
+TEST_F(PartitionActor, ALeaderWithoutALeaseKeepsNoReaders) {
+  start();
+  ASSERT_FALSE(append(numbered(0)).refused);
+  home->lease_end = boot_clock::now();
+  EXPECT_EQ(read(0).refused->code, errc::not_leader);
+  EXPECT_EQ(read(0, 1 << 20, false).refused->code, errc::not_leader);
+  EXPECT_EQ(list(list_offsets::latest).refused->code, errc::not_leader);
+  home->lease_end = instant::max();
+  EXPECT_EQ(read(0).high_watermark, log_offset{1});
 }
 
 TEST_F(PartitionActor, TakesNewSettings) {
