@@ -74,4 +74,5 @@ struct NodePast {
   cleanEpoch @2 :Int64 = -1;   # node epoch of the life that ended in order; -1: the last one did not
   distrusted @3 :Bool;
   bootId @4 :Text;             # of the machine, when this was written; empty: not known
+  claimedBy @5 :Text;          # a cluster that has this node as a member, though another was founded here; empty: none
 }

@@ -29,6 +29,10 @@ struct link_is {
 struct link_refused {
   node_id peer;
 };
+/// `by` belongs to a cluster that has this node as a member.
+struct claimed {
+  transport_peer by;
+};
 struct write_done {
   std::uint64_t number{0};
 };
@@ -62,6 +66,7 @@ struct beat_due {};
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::link_is)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::link_refused)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::claimed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::write_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::proposal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(troupe::node_events::log_end_is)
@@ -125,6 +130,17 @@ std::vector<std::string> names_of(const Items& items) {
   return names;
 }
 
+/// As long a founder with an empty disk waits for those who might miss it: they dial every second.
+constexpr std::chrono::seconds missed_within{2};
+
+error second_cluster(const std::string& whose, const std::string& where) {
+  return {errc::wrong_format,
+          whose +
+              " has this node as a member, but its data directory was empty, and a second cluster was founded in it: "
+              "move the directory away and start the node again with --join=" +
+              where + ", or take it out of that cluster before it founds another"};
+}
+
 class shell final : public node_core::witness {
 public:
   shell(caf::event_based_actor* self, node_setup setup) : self_{self}, setup_{std::move(setup)} {}
@@ -155,10 +171,12 @@ private:
   void close_entities();
   void follow(std::shared_ptr<const metadata_image>);
   void look_at_peers(const metadata_image&);
+  bool may_be_missed() const;
   void serves_now();
   void beat();
   void look_at_clock(moment, wall_time reading);
   void hear(const link_is&);
+  void hear(const claimed&);
   void say_log_ends();
   void ask(cluster_controller::request, std::function<void(cluster_controller::outcome)>);
   void decide(cluster_controller::request, std::vector<std::string> names, decisions_reply);
@@ -198,7 +216,9 @@ private:
   bool reserving_{false};
   std::optional<error> failed_;
   std::optional<stop_request> stopping_;
-  bool adopted_{false};  ///< the directory of an earlier version
+  bool adopted_{false};                ///< the directory of an earlier version
+  std::optional<instant> founded_at_;  ///< in this life; none: there was a cluster already
+  observe::seldom claims_;
   std::int64_t clean_epoch_{-1};
   bool let_go_{false}, replicas_stopping_{false}, marking_{false};
 
@@ -249,6 +269,7 @@ caf::behavior shell::start() {
       [this](const link_refused& m) {
         if (core_) perform(core_->refused(now(), m.peer));
       },
+      [this](const claimed& m) { hear(m); },
       [this](const news_told& m) {
         if (core_) perform(core_->told(now(), *m.image));
       },
@@ -351,6 +372,7 @@ result<void> shell::open_quorum(raft_stored& stored) {
     return {errc::wrong_format, "this data directory belongs to cluster " + past.cluster_id + ", not to " +
                                     setup_.self.cluster_id +
                                     ": choose another with --data-dir, or that with --cluster"};
+  if (!past.claimed_by.empty()) return second_cluster("cluster " + past.claimed_by, "HOST:PORT of one of its nodes");
   const bool nothing = !stored.hard && !stored.snapshot && stored.entries.empty();
   // Going on would drop every log as unowned. Whoever lost the metadata may still want the records.
   if (const auto logs = setup_.store->logs(); nothing && !logs.empty())
@@ -362,6 +384,7 @@ result<void> shell::open_quorum(raft_stored& stored) {
     first.snapshot = std::make_shared<raft_snapshot>(node_core::founding({setup_.self.node, setup_.self.disk}));
     if (auto done = (*table)->write({&first, 1}); !done) return done;
     stored.snapshot = first.snapshot;
+    founded_at_ = now();
   }
   ++past.starts;
   if (auto done = (*table)->put(past); !done) return done;
@@ -419,6 +442,7 @@ result<void> shell::open_transport() {
   c.up = [me](const transport_peer& p) { caf::anon_send(me, link_is{p, true, false}); };
   c.down = [me](const transport_peer& p, bool reset) { caf::anon_send(me, link_is{p, false, reset}); };
   c.refused = [me](node_id n) { caf::anon_send(me, link_refused{n}); };
+  c.claimed = [me](const transport_peer& p) { caf::anon_send(me, claimed{p}); };
   auto started = transport::start(self_->system(), std::move(o), std::move(c));
   if (!started) return started.error();
   transport_ = std::move(*started);
@@ -584,7 +608,7 @@ void shell::beat() {
   term_->set(static_cast<double>(core_->quorum().term().value()));
   setup_.directory->controlled_by(core_->quorum().leader());
   setup_.directory->names_leaders_until(core_->agent().leads_until(), core_->agent().knows_leaders_until());
-  if (!serving_ && core_->agent().at() >= node_agent::stage::serving && leased) serves_now();
+  if (!serving_ && core_->agent().at() >= node_agent::stage::serving && leased && !may_be_missed()) serves_now();
   if (now() >= try_again_at_ && host_) {
     try_again_at_ = instant::max();
     follow(core_->image());
@@ -604,6 +628,12 @@ void shell::look_at_clock(moment believed, wall_time reading) {
                 {"goes_by_ms", believed.wall.time_since_epoch().count()},
                 {"decides_by_it", believed.sure ? 1 : 0},
                 {"next_step", next_step}});
+}
+
+/// Whoever founds a cluster may have a new disk, and a cluster that misses it. Its nodes dial every second; as long
+/// nobody else has come, clients wait for what they say.
+bool shell::may_be_missed() const {
+  return founded_at_ && transport_ && core_->image()->nodes.size() < 2 && now() < *founded_at_ + missed_within;
 }
 
 void shell::serves_now() {
@@ -639,6 +669,24 @@ void shell::hear(const link_is& m) {
   lives_.erase(at);
   tell_entities(entities_link_lost{lost.node});
   perform(core_->link_lost(now(), lost, m.reset));
+}
+
+void shell::hear(const claimed& m) {
+  if (!core_ || failed_) return;
+  const auto whose =
+      "cluster " + m.by.cluster_id + " (node " + std::to_string(m.by.node.value()) + " at " + m.by.reach.text() + ")";
+  if (!founded_at_ || core_->image()->nodes.size() > 1) {
+    // It has its own life: whoever is wrong, it is not stopped by strangers.
+    if (const auto times = claims_.due(); times > 0)
+      observe::log(
+          level::error, "node", "claimed_by_another_cluster",
+          {{"by", whose}, {"next_step", "give one of the two another node id, or another address"}, {"times", times}});
+    return;
+  }
+  auto past = writer_->past();
+  past.claimed_by = m.by.cluster_id;
+  writer_->put(past);
+  fail(second_cluster(whose, m.by.reach.text()));
 }
 
 // -- requests -------------------------------------------------------------------------------------------------------

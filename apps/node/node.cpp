@@ -288,7 +288,8 @@ result<void> node::state::join_cluster() {
     ::kill(::getpid(), SIGTERM);
   };
   auto outcome = started->get_future();
-  const char* const waits_for = options.join.empty() ? "no majority of the cluster's voters answers"
+  const char* const waits_for = options.join.empty() ? "no majority of the cluster's voters answers, or the cluster "
+                                                       "is new and waits two seconds for nodes that miss this one"
                                                      : "none of the nodes named by --join has taken this node in yet";
   unready = waits_for;
   controller = spawn_node(*actors, std::move(setup));

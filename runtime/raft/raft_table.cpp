@@ -185,14 +185,15 @@ result<void> raft_table::put(const node_past& past) {
   TROUPE_CHECK(loaded_);
   auto after = contents_;
   after.past = true;
-  auto value =
-      row_of<schema::NodePast>(256 + past.cluster_id.size() + past.boot_id.size(), [&](schema::NodePast::Builder& to) {
-        to.setStarts(past.starts);
-        to.setClusterId(schema::text_of(past.cluster_id));
-        to.setCleanEpoch(past.clean_epoch);
-        to.setDistrusted(past.distrusted);
-        to.setBootId(schema::text_of(past.boot_id));
-      });
+  auto value = row_of<schema::NodePast>(256 + past.cluster_id.size() + past.boot_id.size() + past.claimed_by.size(),
+                                        [&](schema::NodePast::Builder& to) {
+                                          to.setStarts(past.starts);
+                                          to.setClusterId(schema::text_of(past.cluster_id));
+                                          to.setCleanEpoch(past.clean_epoch);
+                                          to.setDistrusted(past.distrusted);
+                                          to.setBootId(schema::text_of(past.boot_id));
+                                          to.setClaimedBy(schema::text_of(past.claimed_by));
+                                        });
   if (auto done = commit({{key_of(row::past), std::move(value)}}, after); !done) return done;
   past_ = past;
   return {};
@@ -258,8 +259,9 @@ result<void> raft_table::reading::row_of_one(row kind, const shared_bytes& value
     case row::past:
       return outcome(
           schema::read_frame<schema::NodePast>("node's past", value, [&](frame_reader& in, schema::NodePast::Reader p) {
-            past = node_past{p.getStarts(), in.text("cluster id", p.getClusterId()), p.getCleanEpoch(),
-                             p.getDistrusted(), in.text("boot id", p.getBootId())};
+            past = node_past{
+                p.getStarts(),     in.text("cluster id", p.getClusterId()), p.getCleanEpoch(),
+                p.getDistrusted(), in.text("boot id", p.getBootId()),       in.text("claimed by", p.getClaimedBy())};
             return true;
           }));
     case row::head:

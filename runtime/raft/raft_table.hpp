@@ -21,6 +21,8 @@ struct node_past {
   bool distrusted{false};
   /// Of the machine in that life: while it is the same, everything that was handed to the kernel is there.
   std::string boot_id{};
+  /// A cluster that has this node as a member, though another was founded on this disk. Nothing may be served from it.
+  std::string claimed_by{};
   friend bool operator==(const node_past&, const node_past&) = default;
 };
 

@@ -170,7 +170,10 @@ private:
     cluster_id_ = cluster_id;
     for (auto& [id, s] : sessions_)
       if (s.theirs)
-        if (auto no = judge(ours(), *s.theirs)) cease_link(s, *no);
+        if (auto no = judge(ours(), *s.theirs)) {
+          look_for_claim(*no, *s.theirs);
+          cease_link(s, *no);
+        }
   }
 
   /// Forgets a peer of whom nothing is left.
@@ -276,6 +279,7 @@ private:
     if (!theirs) return;
     if (stopping()) return refuse(from, {link_farewell::why::stopping, self(), "the node is stopping"});
     if (auto no = judge(ours(), *theirs)) {
+      look_for_claim(*no, *theirs);
       if (no->reason != link_farewell::why::self)
         if (const auto times = refusals_.due(); times > 0)
           observe::log(
@@ -285,6 +289,11 @@ private:
     }
     if (crosses(*theirs)) return refuse(from, {link_farewell::why::duplicate, self(), "there is a link already"});
     accept(from, *theirs);
+  }
+
+  void look_for_claim(const link_farewell& no, const introduction& theirs) {
+    if (no.reason == link_farewell::why::cluster && theirs.expected == self())
+      shared_->callbacks.claimed({theirs.node, theirs.incarnation, theirs.reach, theirs.cluster_id});
   }
 
   void refuse(const caf::actor& whom, const link_farewell& why) { send(whom, link_batch{write_farewell(why)}); }

@@ -66,6 +66,8 @@ struct transport_callbacks {
   std::function<void(const transport_peer&, bool reset)> down;
   /// Its host answers and nothing listens there: the process is gone. After a loss, and with each failed dial.
   std::function<void(node_id)> refused;
+  /// Turned away: it belongs to another cluster, which takes this node for one of its own.
+  std::function<void(const transport_peer&)> claimed;
 };
 
 /// Is       the links to all peers over CAF (BASP), one connection to each, TLS where it is set up.

@@ -51,7 +51,8 @@ struct node {
     o.incarnation = random_seed();
     o.tls = tls;
     transport_callbacks c{std::move(received), [this](const transport_peer&) { up = true; },
-                          [this](const transport_peer&, bool) { up = false; }, [](node_id) {}};
+                          [this](const transport_peer&, bool) { up = false; }, [](node_id) {},
+                          [](const transport_peer&) {}};
     auto started = transport::start(actors, o, std::move(c));
     if (!started) {
       std::fprintf(stderr, "bench transport: %s\n", started.error().text.c_str());

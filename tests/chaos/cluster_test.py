@@ -110,6 +110,33 @@ class Cluster(unittest.TestCase):
             self.skipTest(f'NOT RUN: network namespaces: {missing}')
         self.isolated_leader(Namespaces)
 
+    def test_a_founder_with_a_new_disk_founds_no_second_cluster(self):
+        with Scenario() as s:
+            s.cluster.start()
+            s.serve()
+            founder = s.cluster[1]
+            founder.kill()
+            s.load.wait_progress(200)
+            os.rename(founder.data, founder.data + '-lost')
+            for _ in range(2):  # the second time it knows by itself
+                s.cluster.start(1, wait=False)
+                self.assertEqual(founder.process.wait(20), 1)
+                founder.asked_to_end = True
+                self.assertTrue(self.says(founder, 'a second cluster was founded in it: move the directory away'))
+                self.assertFalse(self.says(founder, 'event=listening') or self.says(founder, 'kafka listening'))
+            s.load.wait_progress(200)
+            os.rename(founder.data, founder.data + '-second')
+            founder.start([s.cluster.network.reached(n) for n in (2, 3)])
+            founder.wait_ready()
+            s.cluster.wait_in_sync(s.topic)
+            s.load.wait_progress(200)
+            s.load.finish()
+            s.judge()
+
+    def says(self, node, text):
+        with open(node.log_path(node.life), errors='replace') as log:
+            return text in log.read()
+
     def test_a_rolling_restart_fails_no_produce(self):
         with Scenario() as s:
             s.cluster.start()

@@ -64,6 +64,7 @@ public:
       note("down " + std::to_string(p.node.value()) + (reset ? " reset" : ""));
     };
     c.refused = [this](node_id n) { note("refused " + std::to_string(n.value())); };
+    c.claimed = [this](const transport_peer& p) { note("claimed by " + p.cluster_id); };
     auto started = transport::start(actors_, o, c);
     if (!started) throw std::runtime_error{started.error().text};
     transport_ = std::move(*started);
@@ -206,6 +207,11 @@ TEST(Transport, ANodeOfAnotherClusterIsRefusedInWords) {
     a.know(b);
     EXPECT_FALSE(a.hears("up 2", 700ms));
     EXPECT_EQ(b.count("up 1"), 0u);
+    EXPECT_TRUE(b.hears("claimed by green"));
+    // A seed is nobody in particular.
+    station c{{.id = 3, .cluster_id = "red"}};
+    c->seek(b.at());
+    EXPECT_FALSE(b.hears("claimed by red", 300ms));
   }
   const auto log = testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("peer_refused"), std::string::npos) << log;
@@ -219,6 +225,14 @@ TEST(Transport, ALinkEndsWhenANodeJoinsAnotherCluster) {
   b->joined("blue");
   EXPECT_TRUE(a.hears("down 2"));
   EXPECT_TRUE(b.hears("down 1"));
+}
+
+TEST(Transport, ANodeThatOneClusterKnowsIsClaimedWhenItJoinsAnother) {
+  station a{{.id = 1, .cluster_id = "green"}}, b{{.id = 2, .cluster_id = ""}};
+  a.know(b);
+  ASSERT_TRUE(linked(a, b));
+  b->joined("blue");
+  EXPECT_TRUE(b.hears("claimed by green"));
 }
 
 TEST(Transport, AnotherNodeAtAKnownAddressIsRefused) {

@@ -204,13 +204,34 @@ TEST(RaftTable, KeepsTheNodesPast) {
   auto table = opened(d);
   ASSERT_TRUE(table->load().ok());
   EXPECT_EQ(table->past(), (node_past{0, "", -1, false}));
-  for (const auto& past : {node_past{1, "", -1, false}, node_past{2, "cluster", 77, true}}) {
+  for (const auto& past : {node_past{1, "", -1, false}, node_past{2, "cluster", 77, true, "boot", "another"}}) {
     ASSERT_TRUE(table->put(past).ok());
     EXPECT_EQ(table->past(), past);
     table = opened(d);
     ASSERT_TRUE(table->load().ok());
     EXPECT_EQ(table->past(), past);
   }
+}
+
+/// Bytes as they were written before there were claims.
+TEST(RaftTable, UnderstandsThePastThatEarlierVersionsWrote) {
+  constexpr std::uint8_t written[] = {0,    0,    0,   0, 8,   0,   0,   0,    0, 0,    0,    0,    3,    0,    2,
+                                      0,    3,    0,   0, 0,   0,   0,   0,    0, 0xb2, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 1,   0, 0,   0,   0,   0,    0, 0,    5,    0,    0,    0,    0x42,
+                                      0,    0,    0,   5, 0,   0,   0,   0x2a, 0, 0,    0,    'c',  'l',  'u',  's',
+                                      't',  'e',  'r', 0, 'b', 'o', 'o', 't',  0, 0,    0,    0};
+  const node_past past{3, "cluster", 77, true, "boot"};
+  disk d;
+  auto table = opened(d);
+  ASSERT_TRUE(table->load().ok());
+  ASSERT_TRUE(table->put(past).ok());
+  const auto row = std::ranges::find(d.all(), std::byte{'N'}, [](const auto& r) { return r.first.front(); });
+  ASSERT_NE(row, d.all().end());
+  const auto raw = as_bytes(std::span{written});
+  row->second.assign(raw.begin(), raw.end());
+  table = opened(d);
+  ASSERT_TRUE(table->load().ok());
+  EXPECT_EQ(table->past(), past);
 }
 
 TEST(RaftTable, LivesOnARealTable) {
@@ -268,8 +289,8 @@ TEST(RaftTable, RowsOfTheFirstVersionAreUnderstood) {
        "000000000a00000000000000010002000200000000000000040000000100010010000000020000000200000000000000"
        "00000000020000000000000000000008000000000000000000000000000009090000000000000000"},
       {"4e",
-       "000000000800000000000000030002000400000000000000faffffffffffffff01000000000000000500000042000000"
-       "050000002a000000636c757374657200626f6f7400000000"},
+       "000000000a00000000000000030003000400000000000000faffffffffffffff01000000000000000900000042000000"
+       "090000002a000000090000000a000000636c757374657200626f6f74000000000000000000000000"},
       {"5000000000", "696d616765"},
       {"53",
        "00000000160000000000000004000200030000000000000001000000000000000500000000000000befcfb9500000000"
