@@ -152,7 +152,8 @@ node_agent::effects node_agent::received(instant now, const heartbeat_answer& a)
     lease_end_ = std::max(lease_end_, (holds(rule::lease_from_sending) ? a.sent : now) + options_.lease);
   else
     next_send_ = std::min(next_send_, now + options_.heartbeat_every_waiting);
-  lacks_ = {a.sent, a.applied};
+  // The oldest first: under a stream of changes the newest might never be reached.
+  if (a.granted && !lacks_) lacks_ = {a.sent, a.applied};
   know();
   if ((a.may_stop && stage_ == stage::draining) || a.state == node_state::removed) finish(now, out);
   return out;

@@ -9,6 +9,7 @@
 
 #include "actors/controller/former_metadata.hpp"
 #include "actors/entity/entity_actor.hpp"
+#include "actors/node/news_in_order.hpp"
 #include "actors/node/node_core.hpp"
 #include "actors/node/post_office.hpp"
 #include "actors/node/quorum_writer.hpp"
@@ -130,8 +131,8 @@ std::vector<std::string> names_of(const Items& items) {
   return names;
 }
 
-/// As long a founder with an empty disk waits for those who might miss it: they dial every second.
-constexpr std::chrono::seconds missed_within{2};
+/// As long a cluster of one node without topics waits for those who might miss that node: they dial every second.
+constexpr std::chrono::seconds missed_within{3};
 
 error second_cluster(const std::string& whose, const std::string& where) {
   return {errc::wrong_format,
@@ -172,6 +173,7 @@ private:
   void follow(std::shared_ptr<const metadata_image>);
   void look_at_peers(const metadata_image&);
   bool may_be_missed() const;
+  bool has_nothing() const;
   void serves_now();
   void beat();
   void look_at_clock(moment, wall_time reading);
@@ -216,11 +218,12 @@ private:
   bool reserving_{false};
   std::optional<error> failed_;
   std::optional<stop_request> stopping_;
-  bool adopted_{false};                ///< the directory of an earlier version
-  std::optional<instant> founded_at_;  ///< in this life; none: there was a cluster already
+  bool adopted_{false};  ///< the directory of an earlier version
+  instant opened_at_{};
   observe::seldom claims_;
+  news_in_order news_;
   std::int64_t clean_epoch_{-1};
-  bool let_go_{false}, replicas_stopping_{false}, marking_{false};
+  bool let_go_{false}, doors_closing_{false}, replicas_stopping_{false}, marking_{false};
 
   observe::counter* records_{nullptr};
   observe::histogram* commit_seconds_{nullptr};
@@ -271,7 +274,7 @@ caf::behavior shell::start() {
       },
       [this](const claimed& m) { hear(m); },
       [this](const news_told& m) {
-        if (core_) perform(core_->told(now(), *m.image));
+        if (const auto image = news_.taken_in(m.image); image && core_) perform(core_->told(now(), *image));
       },
       [this](const reach_is& m) {
         if (m.leader)
@@ -317,6 +320,8 @@ caf::behavior shell::start() {
 result<void> shell::open() {
   if (auto checked = parse_topic_settings(setup_.defaults.topic_overrides); !checked) return checked.error();
   raft_stored stored;
+  opened_at_ = now();
+  news_ = {};
   if (auto opened = open_quorum(stored); !opened) return opened;
 
   post_ = std::make_shared<post_office>(caf::actor_cast<caf::actor>(self_), setup_.directory);
@@ -384,7 +389,6 @@ result<void> shell::open_quorum(raft_stored& stored) {
     first.snapshot = std::make_shared<raft_snapshot>(node_core::founding({setup_.self.node, setup_.self.disk}));
     if (auto done = (*table)->write({&first, 1}); !done) return done;
     stored.snapshot = first.snapshot;
-    founded_at_ = now();
   }
   ++past.starts;
   if (auto done = (*table)->put(past); !done) return done;
@@ -566,6 +570,7 @@ void shell::follow(std::shared_ptr<const metadata_image> image) {
   // Let go by the last replica or entity host that has taken it in.
   const std::shared_ptr<const void> news{image.get(),
                                          [me, image](const void*) { caf::anon_send(me, news_told{image}); }};
+  news_.told(image);
   if (!member_) return;
   host_->follow(image, news);
   tell_entities(entities_told{image, news});
@@ -630,10 +635,12 @@ void shell::look_at_clock(moment believed, wall_time reading) {
                 {"next_step", next_step}});
 }
 
-/// Whoever founds a cluster may have a new disk, and a cluster that misses it. Its nodes dial every second; as long
-/// nobody else has come, clients wait for what they say.
+/// Whoever founds a cluster may have a new disk, and a cluster that misses it. Clients wait for what its nodes say.
 bool shell::may_be_missed() const {
-  return founded_at_ && transport_ && core_->image()->nodes.size() < 2 && now() < *founded_at_ + missed_within;
+  return transport_ && has_nothing() && now() < opened_at_ + missed_within;
+}
+bool shell::has_nothing() const {
+  return core_->image()->nodes.size() < 2 && core_->image()->topics.empty();
 }
 
 void shell::serves_now() {
@@ -675,8 +682,8 @@ void shell::hear(const claimed& m) {
   if (!core_ || failed_) return;
   const auto whose =
       "cluster " + m.by.cluster_id + " (node " + std::to_string(m.by.node.value()) + " at " + m.by.reach.text() + ")";
-  if (!founded_at_ || core_->image()->nodes.size() > 1) {
-    // It has its own life: whoever is wrong, it is not stopped by strangers.
+  if (!has_nothing()) {
+    // Whoever is wrong: who has something to lose is not stopped by strangers.
     if (const auto times = claims_.due(); times > 0)
       observe::log(
           level::error, "node", "claimed_by_another_cluster",
@@ -762,10 +769,11 @@ void shell::stop(stop_request& m) {
 
 /// Nobody needs this node any more; or it cannot go on.
 void shell::close_doors() {
+  if (!stopping_ || std::exchange(doors_closing_, true)) return;
   const auto me = caf::actor_cast<caf::actor>(self_);
-  if (stopping_ && stopping_->drained)
+  if (stopping_->drained)
     stopping_->drained([me] { caf::anon_send(me, doors_closed{}); });
-  else if (stopping_)
+  else
     stop_replicas();
 }
 

@@ -181,7 +181,7 @@ struct node::state {
 
   void fail(const error& why) {
     if (failing.exchange(true)) return;
-    observe::log(level::error, "node", "storage_failed", {{"why", why}});
+    observe::log(level::error, "node", "node_failed", {{"why", why}});
     fatal(why);
   }
 
@@ -289,7 +289,7 @@ result<void> node::state::join_cluster() {
   };
   auto outcome = started->get_future();
   const char* const waits_for = options.join.empty() ? "no majority of the cluster's voters answers, or the cluster "
-                                                       "is new and waits two seconds for nodes that miss this one"
+                                                       "is empty and waits three seconds for nodes that miss this one"
                                                      : "none of the nodes named by --join has taken this node in yet";
   unready = waits_for;
   controller = spawn_node(*actors, std::move(setup));
@@ -318,7 +318,7 @@ result<void> node::state::open_http() {
   web.connections_max = std::clamp<std::size_t>(spare_descriptors() / 16, 1, web.connections_max);
   http = std::make_unique<net::http_server>(web);
   http->get("/healthz", [this](const net::http_request&) {
-    return failing ? net::problem(503, "a write or sync failed; the node is ending")
+    return failing ? net::problem(503, "the node cannot go on and is ending; its log says why")
                    : net::http_response{.body = "ok\n"};
   });
   http->get("/readyz", [this](const net::http_request&, const net::http_server::later& answer) {
@@ -327,7 +327,7 @@ result<void> node::state::open_http() {
         return why_not == nullptr ? net::http_response{.body = "ready\n"} : net::problem(503, why_not);
       });
     };
-    const char* const why_not = failing ? "a write or sync failed; the node is ending" : unready.load();
+    const char* const why_not = failing ? "the node cannot go on and is ending; its log says why" : unready.load();
     if (why_not != nullptr) return say(why_not);
     caf::anon_send(
         controller, describe_node_request{[say](const node_description& self) {

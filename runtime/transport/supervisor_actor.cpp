@@ -467,7 +467,8 @@ private:
       return;
     }
     complain(at, level::warn, "peer_refused", no.text);
-    schedule(place_id, backoff_refused);
+    // A node of ours that has another cluster now should soon hear that we miss it.
+    schedule(place_id, no.reason == link_farewell::why::cluster && at.node ? backoff_max : backoff_refused);
   }
 
   /// It said itself where it is, which will do to find out whether its process is gone.

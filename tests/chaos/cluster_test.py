@@ -118,6 +118,9 @@ class Cluster(unittest.TestCase):
             founder.kill()
             s.load.wait_progress(200)
             os.rename(founder.data, founder.data + '-lost')
+            s.cluster.start(1, wait=False)
+            wait_for('a second cluster', lambda: self.says(founder, 'cluster_formed'), 10, 0.01)
+            founder.kill()  # perhaps before anybody has asked for it
             for _ in range(2):  # the second time it knows by itself
                 s.cluster.start(1, wait=False)
                 self.assertEqual(founder.process.wait(20), 1)
