@@ -136,6 +136,25 @@ class Cluster(unittest.TestCase):
             s.load.finish()
             s.judge()
 
+    def test_who_has_topics_is_not_stopped_by_another_cluster(self):
+        with Scenario() as s:
+            s.cluster.start()
+            create_topic(s.cluster, 'first', 1)
+            for node in s.cluster.nodes.values():
+                node.kill()
+            founder = s.cluster[1]
+            os.rename(founder.data, founder.data + '-lost')
+            began = time.monotonic()
+            s.cluster.start(1)
+            self.assertGreater(time.monotonic() - began, 2.5, 'it waits for those who might miss it')
+            create_topic(SimpleNamespace(bootstrap=founder.kafka), 'second', 1, 1)
+            s.cluster.start(2, 3)
+            wait_for('it is claimed', lambda: self.says(founder, 'claimed_by_another_cluster'), 20)
+            time.sleep(1)
+            self.assertTrue(founder.ready())
+            self.assertEqual(founder.metadata('second')[0].leader, 1)
+            self.assertEqual(len(s.cluster[2].metadata('first')), 1)
+
     def says(self, node, text):
         with open(node.log_path(node.life), errors='replace') as log:
             return text in log.read()
