@@ -88,10 +88,11 @@ node_agent::effects node_agent::applied(instant now, const metadata_image& image
 
   const bool this_life = me->disk == registration_.disk && me->start == registration_.start;
   if (stage_ == stage::registering && this_life) become(now, me->node_epoch, image.cluster_id, out);
-  if (stage_ == stage::catching_up && this_life) {
-    stage_ = stage::serving;
-    beat(now, out);
-  }
+  const bool caught_up = stage_ == stage::catching_up && this_life;
+  if (caught_up) stage_ = stage::serving;
+  // Clients are told of a node from the moment that it serves: it asks for its lease at once.
+  const bool served = std::exchange(listed_, this_life && me->serves());
+  if (caught_up || (listed_ && !served && stage_ == stage::serving && !has_lease(now))) beat(now, out);
   if (self_.epoch >= 0 && me->node_epoch > self_.epoch && holds(rule::epoch_fences_former_life))
     give_up({errc::fenced_epoch, "a later process of this node is part of the cluster"}, now, out);
   return out;

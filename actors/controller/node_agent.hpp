@@ -148,6 +148,7 @@ private:
   instant known_at_{};
   std::optional<node_id> controller_;
   std::vector<node_id> peers_;
+  bool listed_{false};    ///< the metadata has this life among those that serve
   bool referred_{false};  ///< this try to register was sent on to somebody else
   instant next_send_, answered_at_, drain_until_;
   std::vector<suspicion> suspicions_;

@@ -597,7 +597,7 @@ void shell::look_at_peers(const metadata_image& image) {
 
 void shell::beat() {
   if (!core_ || failed_) return;
-  self_->delayed_send(self_, serving_ || member_ ? tick_interval : starting_interval, beat_due{});
+  self_->delayed_send(self_, serving_ ? tick_interval : starting_interval, beat_due{});
   std::set<life> unreached;
   for (const auto& [where, leader] : unreached_)
     if (const auto* node = core_->image()->node(leader)) unreached.insert({leader, node->node_epoch});

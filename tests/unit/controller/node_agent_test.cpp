@@ -119,6 +119,28 @@ TEST_F(NodeAgent, IsReadyOnlyWhenTheMetadataCoversItsRegistration) {
   EXPECT_EQ(beat[0].message.sent, now + 1s);
 }
 
+// Clients are told of it from then on, and its doors open with its lease.
+TEST_F(NodeAgent, AsksForItsLeaseAtOnceWhenTheMetadataHasItServe) {
+  accept();
+  image.nodes[node_id{2}].state = node_state::fenced;
+  learn();
+  auto refused = grant(now);
+  refused.granted = false;
+  agent.received(now, refused);
+  EXPECT_TRUE(agent.tick(now + 20ms).empty());
+  image.nodes[node_id{2}].state = node_state::active;
+  EXPECT_EQ(of<node_agent::send_heartbeat>(agent.applied(now + 20ms, image)).size(), 1u);
+  agent.received(now + 21ms, grant(now + 20ms));
+  EXPECT_TRUE(agent.has_lease(now + 21ms));
+  EXPECT_TRUE(agent.applied(now + 22ms, image).empty());
+
+  // Fenced because it was silent, and taken back under its lease: the next heartbeat is in time.
+  image.nodes[node_id{2}].state = node_state::fenced;
+  agent.applied(now + 30ms, image);
+  image.nodes[node_id{2}].state = node_state::active;
+  EXPECT_TRUE(agent.applied(now + 40ms, image).empty());
+}
+
 TEST_F(NodeAgent, ALeaseCountsFromTheSendingOfItsHeartbeat) {
   serve();
   EXPECT_FALSE(agent.has_lease(now));
