@@ -275,6 +275,9 @@ class Cluster:
         if wait:
             for n in ids or self.nodes:
                 self[n].wait_ready()
+        if wait and not ids and len(self.nodes) >= 3:
+            # Until then it stands and falls with its first node.
+            wait_for('three nodes vote', lambda: len(self[min(self.nodes)].ask('cluster')['quorum']['voters']) >= 3)
 
     @property
     def bootstrap(self):
