@@ -18,8 +18,8 @@ async def started(make):
             break
         except (aiokafka.errors.KafkaError, OSError) as e:
             print(f'starts again: {e!r}', file=sys.stderr)
-            await client.stop()
-            await asyncio.sleep(0.1)
+            # It may wait for ever for a connection that has failed.
+            await asyncio.wait([asyncio.create_task(client.stop())], timeout=0.1)
     yield client
     # When it waits to fetch again, its stop passes on that it has cancelled this.
     with contextlib.suppress(asyncio.CancelledError):

@@ -26,7 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address).set("group.id", "none").set("enable.auto.commit", "false");
 
-    let producer: BaseProducer<Counting> = config.create_with_context(Counting)?;
+    let mut once = config.clone();
+    once.set("enable.idempotence", "true");
+    let producer: BaseProducer<Counting> = once.create_with_context(Counting)?;
     for n in 0..count {
         let text = n.to_string();
         let mut record = BaseRecord::to(topic).key(&text).payload(&text);
