@@ -35,7 +35,8 @@ func main() {
 	check(err)
 	repeats := len(os.Args) > 4
 	fmt.Println("version=" + version("github.com/segmentio/kafka-go"))
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	// While nodes die it needs a minute: it looks for new leaders every six seconds.
+	ctx, cancel := context.WithTimeout(context.Background(), 150*time.Second)
 	defer cancel()
 
 	writer := &kafka.Writer{Addr: kafka.TCP(address), Topic: topic, Balancer: &kafka.Hash{}, RequiredAcks: kafka.RequireAll,
