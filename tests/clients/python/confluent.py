@@ -17,7 +17,12 @@ def delivered(error, _):
 
 
 for n in range(count):
-    producer.produce(topic, b'%d' % n, key=b'%d' % n, on_delivery=delivered)
+    while True:
+        try:
+            producer.produce(topic, b'%d' % n, key=b'%d' % n, on_delivery=delivered)
+            break
+        except BufferError:  # its queue is full
+            producer.poll(0.1)
     producer.poll(0)
 producer.flush(60)
 print(f'produced={produced}')
